@@ -1,0 +1,1 @@
+"""Measuring latency, fidelity and labelled accuracy."""

@@ -1,0 +1,1 @@
+"""MACs, parameters, bytes and peak activation memory."""

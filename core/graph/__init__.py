@@ -1,0 +1,1 @@
+"""Loading, saving, checking and editing ONNX graphs."""

@@ -1,0 +1,90 @@
+"""Small edits that every pass needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+
+def constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
+    """Return what a value always holds (an initializer that is no input, or a Constant node), else None.
+
+    The array may be a read-only view of a mapped file.
+    """
+    import onnx_ir as ir
+
+    if value is None or value.is_graph_input():
+        return None
+    tensor = ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def unique_name(model: ir.Model, base: str) -> str:
+    """Return `base`, or `base_1`, `base_2` … : the first that names no value and no node of the model.
+
+    For many names at once use `Names`, which scans the model only once.
+    """
+    return Names(model).new(base)
+
+
+class Names:
+    """Gives out names that no value or node of a model has."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._taken: set[str] = set()
+        for graph in model.graphs():
+            self._taken.update(v.name for v in graph.inputs if v.name)
+            self._taken.update(graph.initializers)
+            for node in graph:
+                self._taken.add(node.name or "")
+                self._taken.update(v.name for v in node.outputs if v.name)
+
+    def new(self, base: str) -> str:
+        """Return `base` or the first free `base_N`, and take it."""
+        name, count = base, 0
+        while name in self._taken:
+            count += 1
+            name = f"{base}_{count}"
+        self._taken.add(name)
+        return name
+
+
+def add_initializer(graph: ir.Graph, name: str, array: np.ndarray[Any, Any]) -> ir.Value:
+    """Register a new initializer; `name` must be free (see `Names`)."""
+    import onnx_ir as ir
+
+    tensor = ir.tensor(array, name=name)
+    value = ir.Value(
+        name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def set_constant(value: ir.Value, array: np.ndarray[Any, Any]) -> None:
+    """Give an initializer, or the output of a Constant node, a new content of the same shape and type."""
+    import onnx_ir as ir
+
+    tensor = ir.tensor(array, name=value.name)
+    node = value.producer()
+    if node is None:
+        value.const_value = tensor
+        return
+    node.attributes.clear()
+    node.attributes["value"] = ir.AttrTensor("value", tensor)
+    value.const_value = None
+
+
+def static_shape(value: ir.Value) -> tuple[int, ...] | None:
+    """Return the value's shape if every dimension is a number, else None."""
+    if value.shape is None or not all(isinstance(dim, int) for dim in value.shape):
+        return None
+    return tuple(int(dim) for dim in value.shape if isinstance(dim, int))
+
+
+def inputs_used(node: ir.Node) -> list[ir.Value]:
+    """Return the inputs of a node that are given; optional ones left out are skipped."""
+    return [value for value in node.inputs if value is not None]

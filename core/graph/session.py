@@ -1,0 +1,76 @@
+"""Opening a model in onnxruntime: the one place that knows how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx_pare.graph.load import first_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnxruntime as ort
+
+Feeds = dict[str, "np.ndarray[Any, Any]"]
+
+
+class SessionError(Exception):
+    """Onnxruntime refused a model or failed to run it; the message is its first line."""
+
+
+class Session:
+    """A model loaded in onnxruntime on the CPU.
+
+    Attributes:
+        inputs: Names of the inputs that must be fed, in order (initializers that are also inputs are not).
+        outputs: Names of the outputs, in order.
+    """
+
+    def __init__(
+        self, path: Path, *, threads: int = 1, optimize: bool = True, optimized_path: Path | None = None
+    ) -> None:
+        """Load the model at `path`; a path, not bytes, so that external data and 2 GiB models work.
+
+        Args:
+            path: The ONNX file.
+            threads: Threads inside one operator; operators run one after the other.
+            optimize: Whether onnxruntime may fuse and replace operators, as it does by default.
+            optimized_path: Where to write the graph onnxruntime made of it, to look at fused kernels.
+
+        Raises:
+            SessionError: onnxruntime does not load the model.
+        """
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if optimized_path is not None:
+            options.optimized_model_filepath = str(optimized_path)
+        try:
+            self._session: ort.InferenceSession = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime raises a dozen unrelated classes
+            raise SessionError(_reason(error)) from error
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+        self.outputs = tuple(value.name for value in self._session.get_outputs())
+
+    def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> list[Any]:
+        """Run once and return the named outputs (default: all), in order.
+
+        Raises:
+            SessionError: onnxruntime failed, for one because a feed has the wrong shape or type.
+        """
+        try:
+            return list(self._session.run(outputs, feeds))
+        except Exception as error:
+            raise SessionError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    return first_line(error).removeprefix("[ONNXRuntimeError] : ")

@@ -1,0 +1,1 @@
+"""Quantization parameters and where Q/DQ pairs go."""

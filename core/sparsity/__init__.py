@@ -1,0 +1,1 @@
+"""Which weights to zero, and how many activations are."""

@@ -1,0 +1,1 @@
+"""Hardware profiles: what a model is measured on or predicted for."""

@@ -1,0 +1,1 @@
+"""Graph passes: one file each, named like its key in a recipe."""
