@@ -74,7 +74,7 @@ class Pass:
     """One graph rewrite.
 
     A subclass lives in `passes/<name>.py`, is decorated with `@register`, and states in its docstring what it
-    does (first line) and what it preserves. The pipeline hands `apply` a private copy of the model, then checks
+    does (first line) and what it preserves. The pipeline hands `apply` its own copy of the model, and checks
     what comes back: checker-clean, loads in onnxruntime, same names, types and shapes of inputs and outputs.
     """
 
