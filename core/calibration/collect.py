@@ -1,0 +1,107 @@
+"""Running a model over the samples with some of its inner tensors in view."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from onnx_pare.calibration.data import Samples
+from onnx_pare.calibration.observers import Array, Observer
+from onnx_pare.errors import DataError
+from onnx_pare.graph.save import write_model
+from onnx_pare.graph.session import Feeds, Session, SessionError
+from onnx_pare.progress import Progress
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+O = TypeVar("O", bound=Observer)
+# activations fetched from one run; larger batches gain no speed
+FETCH_BYTES = 16 << 20
+MAX_BATCH = 32
+
+
+def observe(
+    model: ir.Model,
+    observers: Mapping[str, O],
+    samples: Samples,
+    *,
+    scratch: Path,
+    threads: int,
+    progress: Progress,
+    label: str = "calibrating",
+) -> Mapping[str, O]:
+    """Show every activation of the named tensors to its observer, one run of the model per batch.
+
+    Memory holds the activations of one batch, whatever the number of samples.
+
+    Args:
+        model: The model; it is not changed.
+        observers: An observer for each tensor name of the main graph; graph inputs are allowed.
+        samples: What to run it on.
+        scratch: Folder for the temporary model file.
+        threads: Threads of the onnxruntime session.
+        progress: Told after each sample.
+        label: What the progress is called.
+
+    Returns:
+        `observers`.
+
+    Raises:
+        DataError: onnxruntime cannot run the model on the samples.
+    """
+    with exposed(model, list(observers), scratch) as path:
+        session = Session(path, threads=threads)
+        fetched = [name for name in observers if name not in session.inputs]
+        with progress.task(label, len(samples)) as advance:
+            for feeds, count in _batches(session, fetched, samples):
+                try:
+                    results = session.run(feeds, fetched) if fetched else []
+                except SessionError as error:
+                    raise DataError(f"{samples.source}: the model does not run on it: {error}") from error
+                for name, array in zip(fetched, results, strict=True):
+                    observers[name].update(_rows(array, feeds, count))
+                for name in set(observers) - set(fetched):
+                    observers[name].update(_rows(feeds[name], feeds, count))
+                advance(count)
+    return observers
+
+
+def _batches(session: Session, fetched: Sequence[str], samples: Samples) -> Iterator[tuple[Feeds, int]]:
+    """Yield batches as large as pays: a first run tells how much one sample fetches."""
+    feeds, _ = next(samples.batches(1))
+    try:
+        sample_bytes = sum(array.nbytes for array in session.run(feeds, fetched)) if fetched else 1
+    except SessionError as error:
+        raise DataError(f"{samples.source}: the model does not run on it: {error}") from error
+    yield from samples.batches(max(1, min(MAX_BATCH, FETCH_BYTES // max(sample_bytes, 1))))
+
+
+def _rows(array: Array, feeds: Feeds, count: int) -> Array:
+    """Return the rows of `array` that belong to samples: the last batch of a fixed size is padded."""
+    batch = max((feed.shape[0] for feed in feeds.values() if feed.ndim), default=1)
+    return array[:count] if array.ndim and array.shape[0] == batch > count else array
+
+
+@contextmanager
+def exposed(model: ir.Model, names: Sequence[str], scratch: Path) -> Iterator[Path]:
+    """Yield the path of a copy of the model that has the named tensors as outputs too."""
+    import onnx_ir as ir
+
+    copy = model.clone()
+    values = ir.convenience.create_value_mapping(copy.graph, include_subgraphs=False)
+    present = {value.name for value in (*copy.graph.outputs, *copy.graph.inputs)}
+    copy.graph.outputs.extend(values[name] for name in names if name not in present)
+    handle, file = tempfile.mkstemp(suffix=".onnx", dir=scratch)
+    os.close(handle)
+    path = Path(file)
+    try:
+        write_model(copy, path)
+        yield path
+    finally:
+        path.unlink()
+        path.with_name(path.name + ".data").unlink(missing_ok=True)
