@@ -55,7 +55,7 @@ def load_model(path: Path) -> ir.Model:
         raise ModelError(f"{path}: the graph is inconsistent: {first_line(error)}") from error
     ir.external_data.set_base_dir(model.graph, path.parent)
     _hold_constants_in_memory(model)
-    _name_nodes(model)
+    name_nodes(model)
     return model
 
 
@@ -203,7 +203,7 @@ def _densify(graph: onnx.GraphProto, path: Path) -> None:
 
 
 def _use_empty_domain(proto: onnx.ModelProto) -> None:
-    """Write the default domain one way: models may say `ai.onnx`, which means the same as the empty string."""
+    """Write the default domain one way: `ai.onnx` means the same as the empty string."""
     for node in _nodes(proto):
         if node.domain == "ai.onnx":
             node.domain = ""
@@ -233,7 +233,8 @@ def _hold_constants_in_memory(model: ir.Model) -> None:
                     node.attributes[name] = ir.AttrTensor(name, copy)
 
 
-def _name_nodes(model: ir.Model) -> None:
+def name_nodes(model: ir.Model) -> None:
+    """Give every node whose name is missing or taken in its graph a unique one."""
     for graph in model.graphs():
         taken: set[str] = set()
         for index, node in enumerate(graph):

@@ -1,0 +1,146 @@
+"""Raising a model's opset, for passes whose operators came later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from onnx_pare.errors import ModelError
+from onnx_pare.graph.load import first_line, name_nodes
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+# the converter parses a serialized copy: weights above this stay out of it
+_LARGE_BYTES = 1024
+# operators the converter passes over although a version changed their inputs: name -> that version
+_MISCONVERTED = {"Scan": 9}
+
+
+def raise_opset(model: ir.Model, minimum: int) -> ir.Model:
+    """Return the model with the default opset raised to `minimum`; the same object if it is already there.
+
+    `onnx.version_converter` rewrites the nodes; large weights never pass through it and are not copied.
+    Names of inputs, outputs, initializers and nodes are kept, and so is all metadata. The model given stays
+    as it is.
+
+    Raises:
+        ModelError: The converter refuses an operator, or what it made does not check.
+    """
+    import onnx_ir as ir
+    from onnx_ir.passes.common import InlinePass
+
+    version = model.graph.opset_imports.get("", model.opset_imports.get("", 0))
+    if not version or version >= minimum:
+        return model
+    _refuse_misconverted(model, version, minimum)
+    source = model.clone()
+    if source.functions:
+        InlinePass()(source)
+    weights = {name: value.const_value for name, value in source.graph.initializers.items()}
+    result = ir.from_proto(_convert(_stripped(source), version, minimum))
+    _restore_inputs_and_weights(result, source, weights)
+    _restore_metadata(result, source)
+    name_nodes(result)
+    return result
+
+
+def _refuse_misconverted(model: ir.Model, version: int, minimum: int) -> None:
+    for graph in model.graphs():
+        for node in graph:
+            changed = _MISCONVERTED.get(node.op_type, 0) if node.domain == "" else 0
+            if version < changed <= minimum:
+                raise _refusal(version, minimum, f"{node.op_type} (node '{node.name}')")
+
+
+def _refusal(version: int, minimum: int, reason: str) -> ModelError:
+    return ModelError(
+        f"opset {version} must be raised to {minimum}, and the converter refuses: {reason}",
+        hint=f"Export the model again with opset {minimum} or newer.",
+    )
+
+
+def _stripped(model: ir.Model) -> onnx.ModelProto:
+    """Serialize with all initializers as inputs, the large ones without content; spoils `model`'s graph."""
+    import onnx_ir as ir
+
+    graph = model.graph
+    fed = len(graph.inputs)
+    for name, value in list(graph.initializers.items()):
+        tensor = value.const_value
+        if not value.is_graph_input():
+            if tensor is not None:
+                value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
+            graph.inputs.append(value)
+        if tensor is None or tensor.nbytes > _LARGE_BYTES:
+            value.const_value = None
+            graph.initializers.pop(name)
+        elif isinstance(tensor, ir.ExternalTensor):
+            value.const_value = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=name)
+    proto = ir.to_proto(model)
+    del graph.inputs[fed:]
+    return proto
+
+
+def _convert(proto: onnx.ModelProto, version: int, minimum: int) -> onnx.ModelProto:
+    import onnx.checker
+    import onnx.version_converter
+
+    proto.ir_version = max(proto.ir_version, _ir_version(minimum))
+    try:
+        result = onnx.version_converter.convert_version(proto, minimum)
+        onnx.checker.check_model(result)
+    except Exception as error:  # ConvertError, RuntimeError and ValidationError, without a common base
+        raise _refusal(version, minimum, first_line(error)) from error
+    return result
+
+
+def _ir_version(opset: int) -> int:
+    """Return the oldest IR version that may carry the opset."""
+    from onnx import helper
+
+    import_ = helper.make_opsetid("", opset)
+    return int(helper.find_min_ir_version_for([import_]))
+
+
+def _restore_inputs_and_weights(
+    result: ir.Model, source: ir.Model, weights: dict[str, ir.TensorProtocol | None]
+) -> None:
+    """Take the initializers out of the inputs again and give the large ones back their content."""
+    graph = result.graph
+    inputs = {value.name for value in source.graph.inputs}
+    for value in list(graph.inputs):
+        if value.name in weights:
+            value.const_value = weights[value.name]
+            graph.register_initializer(value)
+        if value.name not in inputs:
+            graph.inputs.remove(value)
+
+
+def _restore_metadata(result: ir.Model, source: ir.Model) -> None:
+    """Copy what the converter drops: metadata and doc strings, node by node by the name of the output."""
+    result.metadata_props.update(source.metadata_props)
+    result.graph.metadata_props.update(source.graph.metadata_props)
+    result.doc_string, result.graph.doc_string = source.doc_string, source.graph.doc_string
+    result.graph.name = source.graph.name
+    values = {value.name: value for value in _values(result)}
+    for value in _values(source):
+        twin = values.get(value.name)
+        if twin is None:
+            continue
+        twin.metadata_props.update(value.metadata_props)
+        twin.doc_string = value.doc_string
+        node, made = value.producer(), twin.producer()
+        if node is not None and made is not None:
+            made.name = node.name or made.name
+            made.metadata_props.update(node.metadata_props)
+            made.doc_string = node.doc_string
+
+
+def _values(model: ir.Model) -> Iterator[ir.Value]:
+    for graph in model.graphs():
+        yield from graph.inputs
+        yield from graph.initializers.values()
+        for node in graph:
+            yield from node.outputs
