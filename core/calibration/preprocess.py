@@ -16,19 +16,19 @@ from pydantic import (
 )
 
 Pixels = Annotated[int, Field(ge=2, strict=True)]
-HeightWidth = Annotated[tuple[Pixels, Pixels], Field(strict=False)]
+HeightWidth = tuple[Pixels, Pixels]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
-Numbers = Annotated[tuple[Number, Number, Number], Field(strict=False)]
-Positives = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
+Numbers = tuple[Number, Number, Number]
+Positives = tuple[Positive, Positive, Positive]
 InputMultiple = Annotated[float, Field(strict=True, gt=0, le=4)]
 Fraction = Annotated[float, Field(strict=True, gt=0, le=1)]
 
 ACCEPTED = {
-    "resize": "'input', 'none', a whole number (pixels of the short side), [height, width], or a number up to 4"
-    " with a decimal point (a multiple of the input's size, such as 1.143)",
-    "crop": "'input', 'none', a whole number of pixels, [height, width], or a fraction up to 1 of the image,"
-    " such as 0.875",
+    "resize": "'input', 'none', a whole number (pixels of the short side), [height, width], or a number up to"
+    " 4 with a decimal point (a multiple of the input's size, such as 1.143)",
+    "crop": "'input', 'none', a whole number of pixels, [height, width], or a fraction up to 1 of the"
+    " image, such as 0.875",
     "scale": "a number from 1 up, by which pixels are divided: 255 for x/255",
     "mean": "a number, or three (one per channel, in the order of 'color')",
     "std": "a number above 0, or three (one per channel, in the order of 'color')",
@@ -38,8 +38,8 @@ ACCEPTED = {
 class Preprocessing(BaseModel):
     """From an 8-bit RGB image to a model's input: cut and resize, then `(x / scale - mean) / std`.
 
-    The cut: a `crop` that is a fraction is made before resizing (the centre, with the input's proportions, that
-    fraction of the largest such cut), any other `crop` after it. Resizing is bilinear with antialiasing.
+    A `crop` that is a fraction is cut out before resizing: the centre, with the input's proportions, that
+    fraction of the largest such cut. Any other `crop` comes after it. Resizing is bilinear with antialiasing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,9 +47,9 @@ class Preprocessing(BaseModel):
     color: Literal["rgb", "bgr", "gray"] = Field("rgb", description="Order of the channels.")
     resize: Literal["input", "none"] | Pixels | InputMultiple | HeightWidth = Field(
         "input",
-        description="'input': stretch to the input's height and width. A whole number: the short side, in pixels;"
-        " a number with a decimal point: just cover that multiple of the input's size; both keep the proportions."
-        " [height, width]: stretch to that. 'none': leave.",
+        description="'input': stretch to the input's height and width. A whole number: pixels of the short"
+        " side; a number with a decimal point: just cover that multiple of the input's size; both keep the"
+        " proportions. [height, width]: stretch to that. 'none': leave.",
     )
     crop: Literal["input", "none"] | Pixels | Fraction | HeightWidth = Field(
         "none",
@@ -59,9 +59,7 @@ class Preprocessing(BaseModel):
     scale: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1)] = Field(
         1.0, description="Pixels (0..255) are divided by it."
     )
-    mean: Number | Numbers = Field(
-        0.0, description="Subtracted after scaling; one number, or one per channel."
-    )
+    mean: Number | Numbers = Field(0.0, description="Subtracted after scaling; one, or one per channel.")
     std: Positive | Positives = Field(1.0, description="Divides last; one number, or one per channel.")
     layout: Literal["auto", "nchw", "nhwc"] = Field("auto", description="'auto': read off the model's input.")
     dtype: Literal["auto", "float32", "float16", "uint8"] = Field(
@@ -74,7 +72,7 @@ class Preprocessing(BaseModel):
         cls, value: Any, handler: ValidatorFunctionWrapHandler, info: Any
     ) -> Any:  # a union's own message lists every branch
         try:
-            return handler(value)
+            return handler(tuple(value) if isinstance(value, list) else value)
         except ValidationError:
             raise ValueError(f"must be {ACCEPTED[info.field_name]}; got {value!r}") from None
 
