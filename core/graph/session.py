@@ -28,7 +28,13 @@ class Session:
     """
 
     def __init__(
-        self, path: Path, *, threads: int = 1, optimize: bool = True, optimized_path: Path | None = None
+        self,
+        path: Path,
+        *,
+        threads: int = 1,
+        optimize: bool = True,
+        optimized_path: Path | None = None,
+        spin_between_runs: bool = True,
     ) -> None:
         """Load the model at `path`; a path, not bytes, so that external data and 2 GiB models work.
 
@@ -37,6 +43,8 @@ class Session:
             threads: Threads inside one operator; operators run one after the other.
             optimize: Whether onnxruntime may fuse and replace operators, as it does by default.
             optimized_path: Where to write the graph onnxruntime made of it, to look at fused kernels.
+            spin_between_runs: Whether idle threads go on spinning after a run, onnxruntime's default. Turn it
+                off where sessions run in turn: one's spinning threads take the cores from the other's.
 
         Raises:
             SessionError: onnxruntime does not load the model.
@@ -49,6 +57,8 @@ class Session:
         options.inter_op_num_threads = 1
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if not spin_between_runs:
+            options.add_session_config_entry("session.force_spinning_stop", "1")
         if optimized_path is not None:
             options.optimized_model_filepath = str(optimized_path)
         try:
