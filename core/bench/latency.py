@@ -1,0 +1,245 @@
+"""How long a model takes on this machine, alone or against another one.
+
+Two models are timed in turn, one timing of each per round, and every other round starts with the other one.
+What disturbs the machine for a while (another program, a lower clock rate) then hits both, and drops out of
+the ratio of the two timings of a round. The speed-up is the median of these ratios, before over after: it is
+not exactly the ratio of the two median latencies, but it is steadier where the machine is not quiet.
+
+The time of a call includes what `InferenceSession.run` does for a Python user: feeds and outputs are numpy
+arrays.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx_pare.bench.runner import Runner
+from onnx_pare.bench.statistics import Floats, Interval, half_width, median, median_interval, percentile
+from onnx_pare.graph.session import Feeds
+from onnx_pare.progress import Advance, Progress, Silent
+
+Call = Callable[[], object]
+Clock = Callable[[], float]
+
+# a timing lasts at least this long; a faster model is called several times in a row, and the mean counts
+TIMING_S = 1e-3
+# warm-up ends when the last three calls lie this close together, or after this many
+WARM_SPREAD, WARM_CALLS = 1.1, 20
+# share of the time budget that warming up one model may take
+WARM_SHARE = 0.1
+# the interval is narrow enough from ±2 % on, looked at every few rounds, not before this many
+NARROW, LOOK_EVERY, ENOUGH_ROUNDS = 0.02, 5, 10
+# a spent budget ends the measurement, but not before this many rounds
+FEWEST_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Measured latency of one model.
+
+    Attributes:
+        median_ms: Median over all timings.
+        p90_ms: 90th percentile.
+        interval_ms: 95 % bootstrap interval of the median.
+        runs: Timings taken. Each is the mean of several calls for a model faster than 1 ms.
+        threads: Threads inside one operator.
+    """
+
+    median_ms: float
+    p90_ms: float
+    interval_ms: Interval
+    runs: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class PairedLatency:
+    """Measured latency of two models, timed in turn.
+
+    Attributes:
+        before: Latency of the first.
+        after: Latency of the second.
+        speedup: Median over the rounds of before / after; above 1 where the second is faster.
+        interval: 95 % bootstrap interval of the speed-up.
+        runs: Rounds, each one timing of both.
+        threads: Threads inside one operator.
+    """
+
+    before: Latency
+    after: Latency
+    speedup: float
+    interval: Interval
+    runs: int
+    threads: int
+
+    def to_json(self, profile: str = "local") -> dict[str, Any]:
+        """Return the entry of the report's `latency` list."""
+        return {
+            "profile": profile,
+            "kind": "measured",
+            "before_ms": self.before.median_ms,
+            "after_ms": self.after.median_ms,
+            "speedup": self.speedup,
+            "interval": list(self.interval),
+            "threads": self.threads,
+            "runs": self.runs,
+            "unseen_ops": [],
+        }
+
+
+def measure(
+    path: Path,
+    feeds: Feeds,
+    *,
+    threads: int = 1,
+    runs: int = 50,
+    budget_s: float = 10.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Latency:
+    """Measure the latency of the model at `path` on `feeds`.
+
+    Stops when the interval of the median is within ±2 %, after `runs` timings, or when `budget_s` is spent.
+
+    Raises:
+        ModelError: onnxruntime does not load or run the model.
+    """
+    runner = Runner(path, threads=threads)
+    with (progress or Silent()).task(f"timing {path.name}", runs) as advance:
+        times_ms = time_in_turn(
+            [lambda: runner.run(feeds)],
+            enough=lambda ms: half_width(ms[:, 0], seed) <= NARROW,
+            runs=runs,
+            budget_s=budget_s,
+            advance=advance,
+        )
+    return _latency(times_ms[:, 0], threads, seed)
+
+
+def measure_pair(
+    before: Path,
+    after: Path,
+    feeds: Feeds,
+    *,
+    threads: int = 1,
+    runs: int = 50,
+    budget_s: float = 20.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> PairedLatency:
+    """Measure two models with the same inputs in turn, and the speed-up from the first to the second.
+
+    Stops when the interval of the speed-up is within ±2 %, after `runs` rounds, or when `budget_s` is spent.
+
+    Raises:
+        ModelError: onnxruntime does not load or run one of the models.
+    """
+    runners = [Runner(path, threads=threads) for path in (before, after)]
+    with (progress or Silent()).task(f"timing {before.name} and {after.name}", runs) as advance:
+        times_ms = time_in_turn(
+            [lambda: runners[0].run(feeds), lambda: runners[1].run(feeds)],
+            enough=lambda ms: half_width(ms[:, 0] / ms[:, 1], seed) <= NARROW,
+            runs=runs,
+            budget_s=budget_s,
+            advance=advance,
+        )
+    return pair(times_ms, threads, seed)
+
+
+def pair(times_ms: Floats, threads: int, seed: int = 0) -> PairedLatency:
+    """Return what timings of two models in turn say; `times_ms` has shape (rounds, 2)."""
+    ratios = times_ms[:, 0] / times_ms[:, 1]
+    return PairedLatency(
+        before=_latency(times_ms[:, 0], threads, seed),
+        after=_latency(times_ms[:, 1], threads, seed),
+        speedup=median(ratios),
+        interval=median_interval(ratios, seed),
+        runs=len(ratios),
+        threads=threads,
+    )
+
+
+def _latency(times_ms: Floats, threads: int, seed: int) -> Latency:
+    return Latency(
+        median_ms=median(times_ms),
+        p90_ms=percentile(times_ms, 90),
+        interval_ms=median_interval(times_ms, seed),
+        runs=len(times_ms),
+        threads=threads,
+    )
+
+
+def time_in_turn(
+    calls: Sequence[Call],
+    *,
+    enough: Callable[[Floats], bool],
+    runs: int,
+    budget_s: float,
+    advance: Advance = lambda steps: None,
+    clock: Clock = time.perf_counter,
+) -> Floats:
+    """Warm the calls up, then time them in turn, and return ms per call, shape (rounds, len(calls)).
+
+    Args:
+        calls: What to time.
+        enough: Whether the timings so far, shape (rounds, len(calls)), will do.
+        runs: Rounds at most.
+        budget_s: Time at most, warm-up included; at least three rounds are run all the same.
+        advance: Told of every round, and at the end of those that were not needed.
+        clock: Seconds from any start.
+    """
+    deadline = clock() + budget_s
+    repeats = [_repeats(warm_up(call, budget_s * WARM_SHARE, clock)) for call in calls]
+    rounds: list[list[float]] = []
+    while len(rounds) < runs and not _done(rounds, enough, late=clock() >= deadline):
+        times_ms = [0.0] * len(calls)
+        for index in _order(len(calls), turned=len(rounds) % 2 == 1):
+            times_ms[index] = _time_ms(calls[index], repeats[index], clock)
+        rounds.append(times_ms)
+        advance(1)
+    advance(runs - len(rounds))
+    return np.array(rounds)
+
+
+def warm_up(call: Call, budget_s: float, clock: Clock = time.perf_counter) -> float:
+    """Call until the times settle, and return seconds per call.
+
+    Three calls at least, then until the last three lie within 10 % of each other or 20 calls are made. A
+    spent budget ends it earlier: a model so slow that one call spends it is called once.
+    """
+    start, times = clock(), [_time_ms(call, 1, clock) / 1e3]
+    while len(times) < WARM_CALLS and clock() - start < budget_s:
+        last = times[-3:]
+        if len(last) == 3 and max(last) <= WARM_SPREAD * min(last):
+            break
+        times.append(_time_ms(call, 1, clock) / 1e3)
+    return median(np.array(times[-3:]))
+
+
+def _repeats(call_s: float) -> int:
+    return max(1, math.ceil(TIMING_S / max(call_s, 1e-7)))
+
+
+def _done(rounds: Sequence[Sequence[float]], enough: Callable[[Floats], bool], *, late: bool) -> bool:
+    count = len(rounds)
+    if late and count >= FEWEST_ROUNDS:
+        return True
+    return count >= ENOUGH_ROUNDS and count % LOOK_EVERY == 0 and enough(np.array(rounds))
+
+
+def _order(count: int, *, turned: bool) -> Sequence[int]:
+    return range(count)[::-1] if turned else range(count)
+
+
+def _time_ms(call: Call, repeats: int, clock: Clock) -> float:
+    start = clock()
+    for _ in range(repeats):
+        call()
+    return (clock() - start) * 1e3 / repeats
