@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.graph.load import first_line
+from onnx_pare.graph.signature import DTYPE_NAMES, Port
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,7 @@ class Session:
     Attributes:
         inputs: Names of the inputs that must be fed, in order (initializers that are also inputs are not).
         outputs: Names of the outputs, in order.
+        output_ports: The outputs as onnxruntime infers them; no shape is given as `()`, like a scalar's.
     """
 
     def __init__(
@@ -68,7 +70,10 @@ class Session:
         except Exception as error:  # onnxruntime raises a dozen unrelated classes
             raise SessionError(_reason(error)) from error
         self.inputs = tuple(value.name for value in self._session.get_inputs())
-        self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self.output_ports = tuple(
+            Port(value.name, _dtype(value.type), tuple(value.shape)) for value in self._session.get_outputs()
+        )
+        self.outputs = tuple(port.name for port in self.output_ports)
 
     def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> list[Any]:
         """Run once and return the named outputs (default: all), in order.
@@ -84,3 +89,9 @@ class Session:
 
 def _reason(error: Exception) -> str:
     return first_line(error).removeprefix("[ONNXRuntimeError] : ")
+
+
+def _dtype(kind: str) -> str:
+    """Read `tensor(float)` as `float32`; what is no tensor has no element type."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    return DTYPE_NAMES.get(name.upper(), name) if kind.startswith("tensor(") else ""
