@@ -44,26 +44,32 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    color: Literal["rgb", "bgr", "gray"] = Field("rgb", description="Order of the channels.")
+    color: Literal["rgb", "bgr", "gray"] = Field(default="rgb", description="Order of the channels.")
     resize: Literal["input", "none"] | Pixels | InputMultiple | HeightWidth = Field(
-        "input",
+        default="input",
         description="'input': stretch to the input's height and width. A whole number: pixels of the short"
         " side; a number with a decimal point: just cover that multiple of the input's size; both keep the"
         " proportions. [height, width]: stretch to that. 'none': leave.",
     )
     crop: Literal["input", "none"] | Pixels | Fraction | HeightWidth = Field(
-        "none",
+        default="none",
         description="Centre cut. 'input': the input's size, a whole number or [height, width]: that size, all"
         " after resizing. A fraction: that part of the image, before resizing.",
     )
     scale: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1)] = Field(
-        1.0, description="Pixels (0..255) are divided by it."
+        default=1.0, description="Pixels (0..255) are divided by it."
     )
-    mean: Number | Numbers = Field(0.0, description="Subtracted after scaling; one, or one per channel.")
-    std: Positive | Positives = Field(1.0, description="Divides last; one number, or one per channel.")
-    layout: Literal["auto", "nchw", "nhwc"] = Field("auto", description="'auto': read off the model's input.")
+    mean: Number | Numbers = Field(
+        default=0.0, description="Subtracted after scaling; one, or one per channel."
+    )
+    std: Positive | Positives = Field(
+        default=1.0, description="Divides last; one number, or one per channel."
+    )
+    layout: Literal["auto", "nchw", "nhwc"] = Field(
+        default="auto", description="'auto': read off the model's input."
+    )
     dtype: Literal["auto", "float32", "float16", "uint8"] = Field(
-        "auto", description="'auto': that of the model's input."
+        default="auto", description="'auto': that of the model's input."
     )
 
     @field_validator(*ACCEPTED, mode="wrap")
