@@ -58,7 +58,7 @@ def add_initializer(graph: ir.Graph, name: str, array: np.ndarray[Any, Any]) -> 
 
     tensor = ir.tensor(array, name=name)
     value = ir.Value(
-        name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+        name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
     )
     graph.register_initializer(value)
     return value

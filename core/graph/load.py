@@ -3,59 +3,58 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import logging
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ModelError
+from onnx_pare.graph import normalize, protos, weights
+from onnx_pare.graph.sparse import densify
+from onnx_pare.graph.structure import check_structure
+from onnx_pare.graph.unweighted import unweighted
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-OLDEST_OPSET = 7
-# domains whose operators ship with onnx or onnxruntime
-KNOWN_DOMAINS = frozenset(
-    {
-        "",
-        "ai.onnx.ml",
-        "ai.onnx.training",
-        "ai.onnx.preview",
-        "ai.onnx.preview.training",
-        "com.microsoft",
-        "com.microsoft.nchwc",
-        "com.microsoft.experimental",
-        "com.ms.internal.nhwc",
-        "org.pytorch.aten",
-    }
-)
+log = logging.getLogger(__name__)
 
 
 def load_model(path: Path) -> ir.Model:
     """Load the ONNX model at `path`; weights in external files stay memory-mapped.
 
-    Normalizes what carries no meaning: the domain `ai.onnx` becomes the empty one, and nodes whose name is
-    missing or taken get a unique one. Names of values, inputs and outputs are kept.
+    Normalizes what carries no meaning: the domain `ai.onnx` becomes the empty one, nodes whose name is
+    missing or taken get a unique one, nodes out of order are sorted, sparse tensors become dense, and weights
+    that an old exporter listed as inputs too become plain weights. Names of values, inputs and outputs stay.
 
     Raises:
-        ModelError: The file is missing, empty, truncated or not ONNX; external data is missing, short or
-            outside the model's folder; the opset or a domain is unknown; the graph has sparse initializers
-            that cannot be made dense.
+        ModelError: The file is missing, empty, cut short or not ONNX; external data is missing, short or
+            outside the model's folder; the opset, a domain or an operator is unknown; the graph is
+            inconsistent or cyclic; or a sparse tensor is too large to be made dense.
     """
     import onnx_ir as ir
 
     proto = _read(path)
-    _check_opsets(proto, path)
-    _check_external_data(proto, path)
-    _densify(proto.graph, path)
-    _use_empty_domain(proto)
+    check_structure(proto, path)
+    weights.check_tensors(proto, path)
+    densify(proto, path)
+    normalize.use_empty_domain(proto)
+    normalize.forget_negative_dims(proto)
+    if proto.training_info:
+        log.warning("%s: its training graphs are left out; only the model itself is kept", path)
     try:
-        model = ir.from_proto(proto)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # unknown keys of external data
+            model = ir.from_proto(proto)
     except Exception as error:  # onnx-ir raises many kinds for the many ways a graph can be inconsistent
-        raise ModelError(f"{path}: the graph is inconsistent: {first_line(error)}") from error
-    ir.external_data.set_base_dir(model.graph, path.parent)
-    _hold_constants_in_memory(model)
-    name_nodes(model)
+        raise ModelError(f"{path}: the graph is inconsistent: {first_line(_root(error))}") from error
+    _set_folder(model, path.parent)
+    normalize.hold_constants_in_memory(model)
+    normalize.sort_nodes(model, path)
+    normalize.fix_weights(model)
+    normalize.name_nodes(model)
+    _check(model, path)
     return model
 
 
@@ -73,8 +72,9 @@ def size_bytes(path: Path) -> int:
     import onnx
 
     proto = onnx.load(str(path), load_external_data=False)
-    files = {location for location, _, _ in (_external_fields(t) for t in _tensors(proto) if t.external_data)}
-    return path.stat().st_size + sum((path.parent / name).stat().st_size for name in files)
+    external = (t for t in protos.tensors(proto) if t.data_location == onnx.TensorProto.EXTERNAL)
+    files = {path.parent / weights.external_file(tensor) for tensor in external}
+    return path.stat().st_size + sum(file.stat().st_size for file in files)
 
 
 def first_line(error: BaseException) -> str:
@@ -110,172 +110,29 @@ def _read(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _check_opsets(proto: onnx.ModelProto, path: Path) -> None:
-    import onnx.defs
-
-    newest = onnx.defs.onnx_opset_version()
-    own = {function.domain for function in proto.functions}
-    used = {node.domain for node in _nodes(proto)}
-    for opset in proto.opset_import:
-        if opset.domain in ("", "ai.onnx") and not OLDEST_OPSET <= opset.version <= newest:
-            raise ModelError(
-                f"{path}: opset {opset.version} is not supported (known: {OLDEST_OPSET} to {newest})",
-                hint="Install a newer onnx package."
-                if opset.version > newest
-                else "Export the model again with a newer opset, or use onnx.version_converter.",
-            )
-    imported = {opset.domain for opset in proto.opset_import}
-    for domain in sorted(used | imported):
-        if domain == "ai.onnx" or domain in KNOWN_DOMAINS or domain in own:
-            continue
-        if domain in used:
-            first = next(node for node in _nodes(proto) if node.domain == domain)
-            raise ModelError(
-                f"{path}: unknown operator domain '{domain}' (node '{first.name}', op {first.op_type})",
-                hint="onnx-pare loads no custom-operator libraries; export with standard operators.",
-            )
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
-def _check_external_data(proto: onnx.ModelProto, path: Path) -> None:
-    folder = path.parent.resolve()
-    for tensor in _tensors(proto):
-        if not tensor.external_data:
-            continue
-        location, offset, length = _external_fields(tensor)
-        where = f"{path}: tensor '{tensor.name}'"
-        target = Path(location)
-        if not location or target.is_absolute() or ".." in target.parts:
-            raise ModelError(f"{where}: external data path '{location}' leaves the model's folder")
-        file = path.parent / target
-        if not file.is_file():
-            raise ModelError(
-                f"{where}: external data file '{location}' is missing",
-                hint=f"Put it beside the model, in {path.parent}.",
-            )
-        if file.is_symlink() or not file.resolve().is_relative_to(folder):
-            raise ModelError(f"{where}: external data path '{location}' is a link out of the model's folder")
-        needed = _tensor_bytes(tensor) if length is None else length
-        if offset < 0 or needed < 0 or offset + needed > file.stat().st_size:
-            raise ModelError(
-                f"{where}: external data file '{location}' is too short: needs {offset + needed} bytes, "
-                f"has {file.stat().st_size}"
-            )
-        if length is not None and length < _tensor_bytes(tensor):
-            raise ModelError(
-                f"{where}: external data gives {length} bytes, its shape needs {_tensor_bytes(tensor)}"
-            )
+def _set_folder(model: ir.Model, folder: Path) -> None:
+    """Tell every external tensor where the model lies."""
+    import onnx_ir as ir
+
+    ir.external_data.set_base_dir(model.graph, folder)
+    for function in model.functions.values():
+        ir.external_data.set_base_dir(function.graph, folder)
 
 
-def _external_fields(tensor: onnx.TensorProto) -> tuple[str, int, int | None]:
-    fields = {entry.key: entry.value for entry in tensor.external_data}
+def _check(model: ir.Model, path: Path) -> None:
+    """Let onnx check attributes, types and scopes; the weights were checked before."""
+    import onnx.checker
+
     try:
-        length = int(fields["length"]) if "length" in fields else None
-        return fields.get("location", ""), int(fields.get("offset") or 0), length
-    except ValueError as error:
-        raise ModelError(f"tensor '{tensor.name}': external data offset or length is no number") from error
-
-
-def _tensor_bytes(tensor: onnx.TensorProto) -> int:
-    import math
-
-    import onnx_ir as ir
-
-    return math.ceil(math.prod(tensor.dims) * ir.DataType(tensor.data_type).itemsize)
-
-
-def _densify(graph: onnx.GraphProto, path: Path) -> None:
-    """Turn sparse initializers into dense ones; onnx-ir would drop them silently."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    for sparse in graph.sparse_initializer:
-        values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
-        dense = np.zeros(tuple(sparse.dims), values.dtype)
-        try:
-            if indices.ndim == 1:
-                dense.reshape(-1)[indices] = values
-            else:
-                dense[tuple(indices.T)] = values
-        except IndexError as error:
-            raise ModelError(f"{path}: sparse initializer '{sparse.values.name}': {error}") from error
-        graph.initializer.append(numpy_helper.from_array(dense, sparse.values.name))
-    del graph.sparse_initializer[:]
-
-
-def _use_empty_domain(proto: onnx.ModelProto) -> None:
-    """Write the default domain one way: `ai.onnx` means the same as the empty string."""
-    for node in _nodes(proto):
-        if node.domain == "ai.onnx":
-            node.domain = ""
-    for owner in (proto, *proto.functions):
-        versions = {o.domain: o.version for o in owner.opset_import}
-        if "ai.onnx" not in versions:
-            continue
-        version = versions.pop("ai.onnx")
-        versions.setdefault("", version)
-        del owner.opset_import[:]
-        for domain, number in versions.items():
-            owner.opset_import.add(domain=domain, version=number)
-
-
-def _hold_constants_in_memory(model: ir.Model) -> None:
-    """Load external tensors of Constant nodes: onnx-ir writes only initializers back to external files."""
-    import onnx_ir as ir
-
-    for graph in model.graphs():
-        for node in graph:
-            for name, attribute in list(node.attributes.items()):
-                if attribute.type != ir.AttributeType.TENSOR or attribute.is_ref():
-                    continue
-                tensor = attribute.as_tensor()
-                if isinstance(tensor, ir.ExternalTensor):
-                    copy = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
-                    node.attributes[name] = ir.AttrTensor(name, copy)
-
-
-def name_nodes(model: ir.Model) -> None:
-    """Give every node whose name is missing or taken in its graph a unique one."""
-    for graph in model.graphs():
-        taken: set[str] = set()
-        for index, node in enumerate(graph):
-            name = node.name or f"{node.op_type}_{index}"
-            base, suffix = name, 0
-            while name in taken:
-                suffix += 1
-                name = f"{base}_{suffix}"
-            taken.add(name)
-            if node.name != name:
-                node.name = name
-
-
-def _graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
-    stack = [proto.graph]
-    while stack:
-        graph = stack.pop()
-        yield graph
-        for node in graph.node:
-            stack.extend(_subgraphs(node))
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    for graph in _graphs(proto):
-        yield from graph.node
-    for function in proto.functions:
-        yield from function.node
-
-
-def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    for graph in _graphs(proto):
-        yield from graph.initializer
-    for node in _nodes(proto):
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
+        onnx.checker.check_model(unweighted(model))
+    except Exception as error:  # ValidationError, and others from the C++ side
+        raise ModelError(
+            f"{path}: not a valid model: {first_line(error)}",
+            hint="Python's onnx.checker.check_model says the same of the file; export it again.",
+        ) from error

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ModelError
-from onnx_pare.graph.load import first_line, name_nodes
+from onnx_pare.graph.load import first_line
+from onnx_pare.graph.normalize import name_nodes
+from onnx_pare.graph.unweighted import unweighted
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-# the converter parses a serialized copy: weights above this stay out of it
-_LARGE_BYTES = 1024
 # operators the converter passes over although a version changed their inputs: name -> that version
 _MISCONVERTED = {"Scan": 9}
 
@@ -38,9 +38,8 @@ def raise_opset(model: ir.Model, minimum: int) -> ir.Model:
     source = model.clone()
     if source.functions:
         InlinePass()(source)
-    weights = {name: value.const_value for name, value in source.graph.initializers.items()}
-    result = ir.from_proto(_convert(_stripped(source), version, minimum))
-    _restore_inputs_and_weights(result, source, weights)
+    result = ir.from_proto(_convert(unweighted(source), version, minimum))
+    _restore_inputs_and_weights(result, source)
     _restore_metadata(result, source)
     name_nodes(result)
     return result
@@ -59,28 +58,6 @@ def _refusal(version: int, minimum: int, reason: str) -> ModelError:
         f"opset {version} must be raised to {minimum}, and the converter refuses: {reason}",
         hint=f"Export the model again with opset {minimum} or newer.",
     )
-
-
-def _stripped(model: ir.Model) -> onnx.ModelProto:
-    """Serialize with all initializers as inputs, the large ones without content; spoils `model`'s graph."""
-    import onnx_ir as ir
-
-    graph = model.graph
-    fed = len(graph.inputs)
-    for name, value in list(graph.initializers.items()):
-        tensor = value.const_value
-        if not value.is_graph_input():
-            if tensor is not None:
-                value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
-            graph.inputs.append(value)
-        if tensor is None or tensor.nbytes > _LARGE_BYTES:
-            value.const_value = None
-            graph.initializers.pop(name)
-        elif isinstance(tensor, ir.ExternalTensor):
-            value.const_value = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=name)
-    proto = ir.to_proto(model)
-    del graph.inputs[fed:]
-    return proto
 
 
 def _convert(proto: onnx.ModelProto, version: int, minimum: int) -> onnx.ModelProto:
@@ -104,12 +81,11 @@ def _ir_version(opset: int) -> int:
     return int(helper.find_min_ir_version_for([import_]))
 
 
-def _restore_inputs_and_weights(
-    result: ir.Model, source: ir.Model, weights: dict[str, ir.TensorProtocol | None]
-) -> None:
+def _restore_inputs_and_weights(result: ir.Model, source: ir.Model) -> None:
     """Take the initializers out of the inputs again and give the large ones back their content."""
     graph = result.graph
     inputs = {value.name for value in source.graph.inputs}
+    weights = {name: value.const_value for name, value in source.graph.initializers.items()}
     for value in list(graph.inputs):
         if value.name in weights:
             value.const_value = weights[value.name]

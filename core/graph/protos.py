@@ -1,0 +1,73 @@
+"""Walking a raw ONNX protobuf: all its graphs, nodes and tensors, wherever they nest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx
+    from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.message import Message
+
+
+def graphs(proto: onnx.ModelProto) -> Iterator[tuple[onnx.GraphProto, int]]:
+    """Yield the main graph and every subgraph, those of functions included, with their depth (main: 0)."""
+    stack = [(proto.graph, 0)]
+    stack += [(g, 1) for function in proto.functions for node in function.node for g in subgraphs(node)]
+    while stack:
+        graph, depth = stack.pop()
+        yield graph, depth
+        stack += [(inner, depth + 1) for node in graph.node for inner in subgraphs(node)]
+
+
+def nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of all graphs and functions."""
+    for graph, _ in graphs(proto):
+        yield from graph.node
+    for function in proto.functions:
+        yield from function.node
+
+
+def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield all dense tensors: initializers and attributes; those inside sparse tensors are left out."""
+    for graph, _ in graphs(proto):
+        yield from graph.initializer
+    for node in nodes(proto):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graphs in a node's attributes; those inside them are left out."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def undecodable(message: Message) -> bytes | None:
+    """Return the first text in a message that is not UTF-8, if any; contents of tensors are not read."""
+    for field, value in message.ListFields() if not _is_tensor(message) else _tensor_texts(message):
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        for entry in (value,) if isinstance(value, (str, bytes)) or hasattr(value, "ListFields") else value:
+            found = entry if isinstance(entry, bytes) else None
+            if found is None and not isinstance(entry, str):
+                found = undecodable(entry)
+            if found is not None:
+                return found
+    return None
+
+
+def _is_tensor(message: Message) -> bool:
+    name: str = message.DESCRIPTOR.name
+    return name == "TensorProto"
+
+
+def _tensor_texts(message: Message) -> Iterator[tuple[FieldDescriptor, Any]]:
+    fields = message.DESCRIPTOR.fields_by_name
+    for name in ("name", "doc_string", "external_data"):
+        yield fields[name], getattr(message, name)
