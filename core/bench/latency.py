@@ -28,14 +28,15 @@ from onnx_pare.progress import Advance, Progress, Silent
 Call = Callable[[], object]
 Clock = Callable[[], float]
 
-# a timing lasts at least this long; a faster model is called several times in a row, and the mean counts
-TIMING_S = 1e-3
+# a timing lasts at least this long; a faster model is called several times in a row, and the median counts: a
+# call that another program interrupted (a time slice is a few ms) then does not
+TIMING_S = 3e-3
 # warm-up ends when the last three calls lie this close together, or after this many
 WARM_SPREAD, WARM_CALLS = 1.1, 20
 # share of the time budget that warming up one model may take
 WARM_SHARE = 0.1
 # the interval is narrow enough from ±2 % on, looked at every few rounds, not before this many
-NARROW, LOOK_EVERY, ENOUGH_ROUNDS = 0.02, 5, 10
+NARROW, LOOK_EVERY, ENOUGH_ROUNDS = 0.02, 5, 20
 # a spent budget ends the measurement, but not before this many rounds
 FEWEST_ROUNDS = 3
 
@@ -48,7 +49,7 @@ class Latency:
         median_ms: Median over all timings.
         p90_ms: 90th percentile.
         interval_ms: 95 % bootstrap interval of the median.
-        runs: Timings taken. Each is the mean of several calls for a model faster than 1 ms.
+        runs: Timings taken. Each is the median of several calls for a model faster than 3 ms.
         threads: Threads inside one operator.
     """
 
@@ -239,7 +240,9 @@ def _order(count: int, *, turned: bool) -> Sequence[int]:
 
 
 def _time_ms(call: Call, repeats: int, clock: Clock) -> float:
-    start = clock()
-    for _ in range(repeats):
+    times_s = np.empty(repeats)
+    for index in range(repeats):
+        start = clock()
         call()
-    return (clock() - start) * 1e3 / repeats
+        times_s[index] = clock() - start
+    return median(times_s) * 1e3

@@ -59,9 +59,7 @@ def test_before_and_after(write, labelled) -> None:
 
 
 def test_a_label_that_is_no_class(write, labelled) -> None:
-    with pytest.raises(
-        DataError, match=r"val\.npz: label 3 is no class of .*, which has 3"
-    ):
+    with pytest.raises(DataError, match=r"val\.npz: label 3 is no class of .*, which has 3"):
         top1(write("a", IDENTITY), labelled([0, 1], [0, 3]))
 
 
