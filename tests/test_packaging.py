@@ -1,0 +1,138 @@
+"""What pyproject.toml says, held against the source tree and against what is installed."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from importlib.metadata import distribution, entry_points, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import onnx_pare
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = {
+    "core": "onnx_pare",
+    "passes": "onnx_pare.passes",
+    "cli": "onnx_pare.cli",
+    "hw_profiles": "onnx_pare.hw_profiles",
+    "configs": "onnx_pare.configs",
+}
+# modules that another module's test covers
+TESTED_ELSEWHERE: dict[str, str] = {}
+
+
+def project() -> dict[str, Any]:
+    """Return pyproject.toml; Python 3.10 reads TOML with the package that pytest brings along."""
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    facts: dict[str, Any] = toml.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return facts
+
+
+def shipped_files() -> list[tuple[str, Path]]:
+    """Return every file of the packages, as (package, path)."""
+    found = []
+    for folder, package in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                inner = path.parent.relative_to(ROOT / folder).parts
+                found.append((".".join((package, *inner)), path))
+    return found
+
+
+def test_packages_are_the_folders() -> None:
+    folders = {package for package, path in shipped_files() if path.name == "__init__.py"}
+    listed = project()["tool"]["setuptools"]["packages"]
+    assert listed == sorted(folders)
+    assert {package for package, _ in shipped_files()} == folders, "a folder lacks its __init__.py"
+
+
+def test_the_package_directories_are_the_folders() -> None:
+    mapping = project()["tool"]["setuptools"]["package-dir"]
+    assert mapping == {package: folder for folder, package in FOLDERS.items()}
+
+
+def test_all_data_files_are_package_data() -> None:
+    data = project()["tool"]["setuptools"]["package-data"]
+    left_out = [
+        str(path.relative_to(ROOT))
+        for package, path in shipped_files()
+        if path.suffix != ".py" and not any(path.match(pattern) for pattern in data.get(package, []))
+    ]
+    assert left_out == []
+
+
+def test_the_installed_files_are_the_source() -> None:
+    installed = {path: files(package).joinpath(path.name) for package, path in shipped_files()}
+    differing = [
+        str(path.relative_to(ROOT))
+        for path, copy in installed.items()
+        if not copy.is_file() or copy.read_bytes() != path.read_bytes()
+    ]
+    assert differing == [], "the installation is not of this source: make test refreshes it"
+
+
+def test_nothing_installed_lacks_its_source() -> None:
+    known = {(package, path.name) for package, path in shipped_files()}
+    installed = {
+        (".".join(file.parts[:-1]), file.name)
+        for file in distribution("onnx-pare").files or []
+        if file.parts[0] == "onnx_pare" and "__pycache__" not in file.parts
+    }
+    assert installed <= known, "modules deleted since are still installed: make clean test"
+
+
+def test_the_version_has_one_source() -> None:
+    assert project()["project"]["dynamic"] == ["version"]
+    assert version("onnx-pare") == onnx_pare.__version__
+
+
+def test_the_changelog_knows_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## \[{re.escape(onnx_pare.__version__)}\]", changelog, re.MULTILINE)
+
+
+def test_classifiers_agree_with_requires_python() -> None:
+    facts = project()["project"]
+    versions = [c.rpartition(" ")[2] for c in facts["classifiers"] if re.search(r":: 3\.\d+$", c)]
+    assert facts["requires-python"] == f">={versions[0]}"
+    minors = [int(v.partition(".")[2]) for v in versions]
+    assert minors == list(range(minors[0], minors[-1] + 1))
+    assert project()["tool"]["mypy"]["python_version"] == versions[0]
+    assert project()["tool"]["ruff"]["target-version"] == f"py{versions[0].replace('.', '')}"
+
+
+@pytest.mark.parametrize("command", ["optimize", "pare"])
+def test_commands_can_be_loaded(command: str) -> None:
+    (point,) = (p for p in entry_points(group="console_scripts") if p.name == command)
+    assert point.dist is not None
+    assert point.dist.name == "onnx-pare"
+    assert callable(point.load())
+
+
+def test_site_packages_gets_one_name() -> None:
+    names = {str(file).partition("/")[0] for file in distribution("onnx-pare").files or []}
+    ours = {name for name in names if not name.startswith((".", "__")) and ".dist-info" not in name}
+    assert ours <= {"onnx_pare"}
+
+
+def test_tests_mirror_the_source() -> None:
+    missing = []
+    for _, path in shipped_files():
+        if path.suffix != ".py" or path.name == "__init__.py":
+            continue
+        name = str(path.relative_to(ROOT))
+        test = ROOT / "tests" / path.relative_to(ROOT / "core" if name.startswith("core/") else ROOT)
+        if name not in TESTED_ELSEWHERE and not test.with_name(f"test_{path.name}").is_file():
+            missing.append(name)
+    assert missing == []
+
+
+def test_the_excuses_are_not_stale() -> None:
+    for name, reason in TESTED_ELSEWHERE.items():
+        assert (ROOT / name).is_file()
+        assert (ROOT / reason).is_file()
