@@ -87,11 +87,12 @@ def _read(path: Path) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
-    if not path.exists():
-        raise ModelError(f"{path}: no such file")
-    if path.is_dir():
-        raise ModelError(f"{path}: is a folder, not an ONNX file")
     try:
+        if not path.exists():
+            raise ModelError(f"{path}: no such file")
+        if not path.is_file():
+            kind = "a folder" if path.is_dir() else "no regular file"
+            raise ModelError(f"{path}: is {kind}, not an ONNX file")
         size = path.stat().st_size
         if size == 0:
             raise ModelError(f"{path}: the file is empty")
@@ -103,6 +104,8 @@ def _read(path: Path) -> onnx.ModelProto:
         ) from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a path with a null character
+        raise ModelError(f"{str(path)!r}: cannot be read: {error}") from error
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise ModelError(f"{path}: holds no graph; not an ONNX model, or cut short")
     if not proto.opset_import:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_pare.errors import OutputError
+from onnx_pare.graph import protos
+from onnx_pare.graph.stream import write_inline
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # protobuf refuses messages of 2 GiB; the margin holds the graph itself
 INLINE_LIMIT_BYTES = (1 << 31) - (64 << 20)
 
@@ -23,7 +27,8 @@ def serialize(model: ir.Model) -> bytes:
     """Return the model as ONNX bytes; equal models give equal bytes. Weights in external files stay there."""
     import onnx_ir as ir
 
-    return ir.to_proto(model).SerializeToString(deterministic=True)
+    content: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return content
 
 
 def weight_bytes(model: ir.Model) -> int:
@@ -35,10 +40,10 @@ def tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
     """Yield every weight: initializers of all graphs, and tensors in node attributes (Constant nodes)."""
     import onnx_ir as ir
 
+    for value in _initializers(model):
+        if value.const_value is not None:
+            yield value.const_value
     for graph in model.graphs():
-        for value in graph.initializers.values():
-            if value.const_value is not None:
-                yield value.const_value
         for node in graph:
             for attribute in node.attributes.values():
                 if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
@@ -49,15 +54,21 @@ def write_model(model: ir.Model, path: Path) -> None:
     """Write the model to `path`, weights inside; from 2 GiB on they go to `<name>.data` beside it.
 
     The file is not renamed into place: use `publish` for a path that others read.
+
+    Raises:
+        OutputError: The disk is full, the folder cannot be written, or Constant nodes hold 2 GiB or more.
     """
     import onnx_ir as ir
 
-    if weight_bytes(model) > INLINE_LIMIT_BYTES:
-        ir.save(model, path, format="protobuf", external_data=f"{path.name}.data", size_threshold_bytes=1024)
-        return
-    if any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors(model)):
-        model = ir.external_data.load_to_model(model.clone())
-    path.write_bytes(serialize(model))
+    with _output_errors(path):
+        if weight_bytes(model) > INLINE_LIMIT_BYTES:
+            _refuse_large_constants(model, path)
+            # the threshold keeps shapes and axes, which onnx must see, in the graph
+            ir.save(
+                model, path, format="protobuf", external_data=f"{path.name}.data", size_threshold_bytes=1024
+            )
+            return
+        write_inline(model, path)
 
 
 def publish(source: Path, target: Path, *, overwrite: bool) -> None:
@@ -69,9 +80,10 @@ def publish(source: Path, target: Path, *, overwrite: bool) -> None:
         OutputError: `target` exists and `overwrite` is not set, or its folder cannot be written.
     """
     check_writable(target, overwrite=overwrite)
-    data = source.with_name(source.name + ".data")
+    data, target_data = data_file(source), data_file(target)
     with _temporary(target) as temporary:
         if data.exists():
+            check_writable(target_data, overwrite=overwrite)
             _publish_with_data(source, data, target, temporary)
         else:
             shutil.copyfile(source, temporary)
@@ -79,23 +91,43 @@ def publish(source: Path, target: Path, *, overwrite: bool) -> None:
         temporary.replace(target)
 
 
+def data_file(path: Path) -> Path:
+    """Return where the weights of a model at `path` lie if they do not fit into it."""
+    return path.with_name(path.name + ".data")
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Return whether two paths name one file, links followed; it need not exist yet."""
+    if a.exists() and b.exists():
+        return a.samefile(b)
+    return a.resolve() == b.resolve()
+
+
 def check_writable(target: Path, *, overwrite: bool) -> None:
     """Find out before any work whether `target` can be written.
 
     Raises:
-        OutputError: It exists (and `overwrite` is not set), is a folder, or its folder is missing or read-only.
+        OutputError: It exists (and `overwrite` is not set), is no regular file, or its folder is missing or
+            read-only.
     """
-    if target.is_dir():
-        raise OutputError(f"{target}: is a folder", hint="Give the name of the file to write.")
-    if target.exists() and not overwrite:
-        raise OutputError(
-            f"{target}: exists already", hint="Add --overwrite, or choose another name with -o."
-        )
+    with _output_errors(target):
+        _check_target(target, overwrite=overwrite)
     folder = target.parent
     if not folder.is_dir():
         raise OutputError(f"{folder}: no such folder", hint=f"Create it: mkdir -p {folder}")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{folder}: cannot be written (permission denied)")
+
+
+def _check_target(target: Path, *, overwrite: bool) -> None:
+    if target.is_dir():
+        raise OutputError(f"{target}: is a folder", hint="Give the name of the file to write.")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target}: is not a regular file", hint="Give the name of the file to write.")
+    if target.exists() and not overwrite:
+        raise OutputError(
+            f"{target}: exists already", hint="Add --overwrite, or choose another name with -o."
+        )
 
 
 def publish_text(text: str, target: Path) -> None:
@@ -113,29 +145,49 @@ def publish_text(text: str, target: Path) -> None:
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
+    """Yield a new empty file in the folder of `target`, which is gone afterwards unless it was renamed."""
+    with _output_errors(target):
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
+        temporary = Path(name)
+        try:
+            umask = os.umask(0)
+            os.umask(umask)
+            os.close(handle)
+            temporary.chmod(0o666 & ~umask)
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _output_errors(target: Path) -> Iterator[None]:
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        yield
     except OSError as error:
-        raise OutputError(f"{target.parent}: cannot be written: {error.strerror or error}") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        yield temporary
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        hint = "Free some space, or choose another folder with -o." if error.errno in _NO_SPACE else ""
+        raise OutputError(f"{target}: cannot be written: {error.strerror or error}", hint=hint) from error
+
+
+def _refuse_large_constants(model: ir.Model, path: Path) -> None:
+    inside = sum(value.const_value.nbytes for value in _initializers(model) if value.const_value is not None)
+    if weight_bytes(model) - inside > INLINE_LIMIT_BYTES:
+        raise OutputError(
+            f"{path}: Constant nodes hold more than a file of 2 GiB can",
+            hint="Export the model with its weights as initializers.",
+        )
+
+
+def _initializers(model: ir.Model) -> Iterator[ir.Value]:
+    for graph in model.graphs():
+        yield from graph.initializers.values()
 
 
 def _publish_with_data(source: Path, data: Path, target: Path, temporary: Path) -> None:
     import onnx
 
     proto = onnx.load(str(source), load_external_data=False)
-    target_data = target.with_name(target.name + ".data")
-    for tensor in proto.graph.initializer:
+    target_data = data_file(target)
+    for tensor in protos.tensors(proto):
         for entry in tensor.external_data:
             if entry.key == "location":
                 entry.value = target_data.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,12 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         load_model(tmp_path / "none.onnx")
     with pytest.raises(ModelError, match="is a folder"):
         load_model(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ModelError, match="no regular file"):
+        load_model(tmp_path / "fifo")
+    for name in ("n" * 300, "a\0b"):
+        with pytest.raises(ModelError, match=r"cannot be read|no such file"):
+            load_model(tmp_path / name)
 
 
 def test_cut_short_anywhere(tmp_path: Path) -> None:

@@ -1,0 +1,142 @@
+"""Writing a model file weight by weight, so that they are not copied into one huge message first.
+
+A protobuf message is the concatenation of its fields, each `tag, length, content`: the lengths are known
+beforehand, so the large tensors can go from where they lie straight into the file. The bytes are those that
+`SerializeToString(deterministic=True)` gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+    from google.protobuf.message import Message
+
+    Piece = bytes | ir.TensorProtocol
+
+# smaller tensors are serialized as they are
+STREAMED_BYTES = 1 << 16
+# field numbers in onnx.proto
+_MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
+
+
+def write_inline(model: ir.Model, path: Path) -> None:
+    """Write the model with all its weights inside to `path`; the model stays as it is.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    import onnx_ir as ir
+
+    initializers = model.graph.initializers
+    held = {name: value.const_value for name, value in initializers.items()}
+    streamed: dict[str, ir.TensorProtocol] = {}
+    try:
+        for name, tensor in held.items():
+            if tensor is not None and _is_streamed(tensor):
+                streamed[name] = tensor
+                initializers[name].const_value = _stub(tensor, name)
+            elif isinstance(tensor, ir.ExternalTensor):
+                initializers[name].const_value = ir.Tensor(
+                    tensor.numpy().copy(), dtype=tensor.dtype, name=name
+                )
+        proto = ir.to_proto(model)
+    finally:
+        for name, tensor in held.items():
+            initializers[name].const_value = tensor
+    with path.open("wb") as file:
+        for piece in _model(proto, streamed):
+            _write(piece, file)
+
+
+def _is_streamed(tensor: ir.TensorProtocol) -> bool:
+    import onnx_ir as ir
+
+    if tensor.nbytes < STREAMED_BYTES or tensor.dtype == ir.DataType.STRING:
+        return False
+    return not isinstance(tensor, ir.TensorProtoTensor) or tensor.raw.HasField("raw_data")
+
+
+def _stub(tensor: ir.TensorProtocol, name: str) -> ir.ExternalTensor:
+    import onnx_ir as ir
+
+    return ir.ExternalTensor(
+        "",
+        None,
+        None,
+        tensor.dtype,
+        shape=ir.Shape(tensor.shape.numpy()),
+        name=name,
+        doc_string=tensor.doc_string,
+        metadata_props=dict(tensor.metadata_props),
+    )
+
+
+def _model(proto: onnx.ModelProto, streamed: dict[str, ir.TensorProtocol]) -> Iterator[Piece]:
+    graph = list(_graph(proto.graph, streamed))
+    yield _fields(proto, lambda number: number < _MODEL_GRAPH)
+    yield _tag(_MODEL_GRAPH, sum(map(_size, graph)))
+    yield from graph
+    yield _fields(proto, lambda number: number > _MODEL_GRAPH)
+
+
+def _graph(graph: onnx.GraphProto, streamed: dict[str, ir.TensorProtocol]) -> Iterator[Piece]:
+    yield _fields(graph, lambda number: number < _GRAPH_INITIALIZER)
+    for tensor in graph.initializer:
+        pieces: list[Piece] = [tensor.SerializeToString(deterministic=True)]
+        if tensor.name in streamed:
+            pieces = list(_tensor(tensor, streamed[tensor.name]))
+        yield _tag(_GRAPH_INITIALIZER, sum(map(_size, pieces)))
+        yield from pieces
+    yield _fields(graph, lambda number: number > _GRAPH_INITIALIZER)
+
+
+def _tensor(stub: onnx.TensorProto, tensor: ir.TensorProtocol) -> Iterator[Piece]:
+    stub.ClearField("external_data")
+    stub.ClearField("data_location")
+    yield _fields(stub, lambda number: number < _TENSOR_RAW_DATA)
+    yield _tag(_TENSOR_RAW_DATA, tensor.nbytes)
+    yield tensor
+    yield _fields(stub, lambda number: number > _TENSOR_RAW_DATA)
+
+
+def _fields(message: Message, keep: Callable[[int], bool]) -> bytes:
+    """Serialize some of a message's fields."""
+    part = type(message)()
+    part.CopyFrom(message)
+    for field, _ in part.ListFields():
+        if not keep(field.number):
+            part.ClearField(field.name)
+    content: bytes = part.SerializeToString(deterministic=True)
+    return content
+
+
+def _tag(number: int, size: int) -> bytes:
+    """Return the start of a field whose content is `size` bytes long."""
+    return _varint(number << 3 | 2) + _varint(size)
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _size(piece: Piece) -> int:
+    return len(piece) if isinstance(piece, bytes) else piece.nbytes
+
+
+def _write(piece: Piece, file: BinaryIO) -> None:
+    if isinstance(piece, bytes):
+        file.write(piece)
+    elif hasattr(piece, "tofile"):
+        piece.tofile(file)
+    else:
+        file.write(piece.tobytes())
