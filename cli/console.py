@@ -48,6 +48,18 @@ def write_json(data: Mapping[str, Any], path: str) -> None:
         publish_text(text, Path(path))
 
 
+def log_to_stderr(*, verbose: bool, quiet: bool) -> None:
+    """Send the library's log to stderr: everything, warnings only, or errors only."""
+    import logging
+
+    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("onnx_pare")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+
+
 @contextmanager
 def progress(enabled: bool) -> Iterator[Progress]:
     """Yield where long work reports to: bars with the time left on a terminal, silence elsewhere."""

@@ -19,7 +19,7 @@ from onnx_pare.progress import Progress
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-O = TypeVar("O", bound=Observer)
+Kind = TypeVar("Kind", bound=Observer)
 # activations fetched from one run; larger batches gain no speed
 FETCH_BYTES = 16 << 20
 MAX_BATCH = 32
@@ -27,14 +27,14 @@ MAX_BATCH = 32
 
 def observe(
     model: ir.Model,
-    observers: Mapping[str, O],
+    observers: Mapping[str, Kind],
     samples: Samples,
     *,
     scratch: Path,
     threads: int,
     progress: Progress,
     label: str = "calibrating",
-) -> Mapping[str, O]:
+) -> Mapping[str, Kind]:
     """Show every activation of the named tensors to its observer, one run of the model per batch.
 
     Memory holds the activations of one batch, whatever the number of samples.

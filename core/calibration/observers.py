@@ -50,7 +50,7 @@ class MinMax:
 class Histogram:
     """Counts of values in bins of a width that is a power of two and starts at zero.
 
-    Bin i holds [i·w, (i+1)·w). When a value does not fit, w doubles and neighbouring bins are added up, so that
+    Bin i holds [i·w, (i+1)·w). When a value does not fit, w doubles and neighbouring bins are added up: so
     the result depends neither on the order nor on the batch size of the samples, and two histograms merge
     exactly. At least `BINS / 2` bins lie between zero and the largest magnitude.
     """

@@ -1,0 +1,139 @@
+"""The summary after `optimize`: what got smaller, what got faster, what it cost, whether the gates hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from onnx_pare.cli import units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from onnx_pare.pipeline.report import Report
+    from onnx_pare.pipeline.run import Plan
+
+Row = tuple[str, str, str, str]
+# changes within this ratio are called the same
+SAME = 0.005
+
+
+def summary(report: Report, console: Console, report_json: str) -> None:
+    """Print the summary of a run."""
+    output = report.output
+    target = escape(output.path.name) if output else "nothing written"
+    origin = escape(report.recipe_origin)
+    console.print(f"\n[bold]{escape(report.model.path.name)}[/] → [bold]{target}[/]  ({origin})\n")
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for header, justify in (("", "left"), ("before", "right"), ("after", "right"), ("", "left")):
+        table.add_column(header, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in _rows(report):
+        table.add_row(*row)
+    console.print(table)
+    console.print()
+    for line in (*_passes(report), *_warnings(report), *_gates(report)):
+        console.print(line)
+    if output:
+        console.print(f"written  {escape(str(output.path))}", soft_wrap=True)
+    if report_json:
+        console.print(f"report   {escape(report_json)}", soft_wrap=True)
+
+
+def plan(ready: Plan, console: Console) -> None:
+    """Print what a run would do."""
+    job = ready.job
+    labelled = f"{len(ready.labelled.labels)} from {ready.labelled.source}" if ready.labelled else "none"
+    shapes = ", ".join(f"{name} {'x'.join(map(str, dims))}" for name, dims in ready.input_shapes.items())
+    facts = {
+        "model": job.model,
+        "recipe": job.recipe.origin,
+        "passes": ", ".join(step.name for step in job.recipe.passes),
+        "input": shapes,
+        "calibration": f"{len(ready.samples)} from {ready.samples.source}",
+        "labelled": labelled,
+        "benchmark": ", ".join(f"{p.name} ({p.kind})" for p in ready.profiles) or "none",
+        "gates": ", ".join(job.recipe.gates) or "none",
+        "would write": job.target,
+    }
+    for name, value in facts.items():
+        console.print(f"{name:<12} {escape(str(value))}", soft_wrap=True)
+
+
+def _rows(report: Report) -> Iterator[Row]:
+    before, after = report.before, report.after
+    yield _amount("size", before, after, "size_bytes", units.size, "smaller", "larger")
+    for entry in report.latency:
+        low, high = entry["interval"]
+        speed = _speed(entry["speedup"], low, high)
+        detail = f"{entry['profile']}, {entry['kind']}, {entry['threads']} thread" + "s" * (
+            entry["threads"] > 1
+        )
+        before_ms, after_ms = units.duration(entry["before_ms"]), units.duration(entry["after_ms"])
+        yield "latency", before_ms, after_ms, f"{speed}  ({detail})"
+    if report.accuracy is not None:
+        drop = report.accuracy.before - report.accuracy.after
+        change = (
+            "same" if drop == 0 else f"[{'red' if drop > 0.01 else 'default'}]{-100 * drop:+.2f} points[/]"
+        )
+        shown = (units.percent(report.accuracy.before), units.percent(report.accuracy.after))
+        yield "top-1", *shown, f"{change}  ({report.accuracy.samples:,} labelled samples)"
+    yield "outputs", "", units.decibels(report.fidelity.sqnr_db), _agreement(report)
+    yield _amount("MACs", before, after, "macs", units.count, "fewer", "more")
+    if before["effective_macs"] != before["macs"] or after["effective_macs"] != after["macs"]:
+        yield _amount("MACs on nonzeros", before, after, "effective_macs", units.count, "fewer", "more")
+    if before["nonzero_params"] != after["nonzero_params"]:
+        yield _amount("nonzero weights", before, after, "nonzero_params", units.count, "fewer", "more")
+    yield _amount("activations", before, after, "peak_activation_bytes", units.size, "smaller", "larger")
+
+
+def _amount(
+    name: str, before: Mapping[str, Any], after: Mapping[str, Any], key: str, show: Any, less: str, more: str
+) -> Row:
+    old, new = before[key], after[key]
+    if not old or not new or abs(new / old - 1) < SAME:
+        change = "same" if old == new or (old and new) else ""
+    else:
+        change = f"{old / new:.2f}× {less}" if new < old else f"{new / old:.2f}× {more}"
+    return name, show(old), show(new), change
+
+
+def _speed(speedup: float, low: float, high: float) -> str:
+    interval = f"\\[{low:.2f}, {high:.2f}]"
+    if low > 1:
+        return f"[green]{speedup:.2f}× faster[/] {interval}"
+    if high < 1:
+        return f"[red]{1 / speedup:.2f}× slower[/] {interval}"
+    return f"{speedup:.2f}×, no clear change {interval}"
+
+
+def _agreement(report: Report) -> str:
+    data = "synthetic" if report.fidelity.random_data else "calibration"
+    where = f"({report.fidelity.samples:,} {data} samples)"
+    if report.fidelity.top1_agreement is None:
+        return where
+    return f"{units.percent(report.fidelity.top1_agreement)} same top-1  {where}"
+
+
+def _passes(report: Report) -> Iterator[str]:
+    for record in report.passes:
+        done = f"{record.changed:,} changed" if record.changed else "nothing to do"
+        quality = f", {units.decibels(record.sqnr_db)}" if record.changed else ""
+        yield f"pass     {record.name}: {done}{quality}, {units.seconds(record.seconds)}"
+
+
+def _warnings(report: Report) -> Iterator[str]:
+    for warning in report.warnings:
+        yield f"[yellow]warning[/]  {escape(warning)}"
+
+
+def _gates(report: Report) -> Iterator[str]:
+    for gate in report.gates:
+        mark = "[green]met[/]     " if gate.passed else "[red]NOT MET[/] "
+        value = "" if gate.value is None else f"  (is {gate.value:.4g})"
+        reason = f"  ({escape(gate.reason)})" if gate.value is None else value
+        yield f"gate     {mark} {escape(gate.expr)}{reason}"

@@ -1,0 +1,150 @@
+"""Running passes one after the other, each one checked before the next."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnx_pare.errors import InputError, PareError, PassError, VerificationError
+from onnx_pare.graph.load import first_line
+from onnx_pare.graph.save import write_model
+from onnx_pare.graph.signature import Signature, signature
+from onnx_pare.graph.verify import problems
+from onnx_pare.pipeline.report import PassRecord
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnx_pare.bench.fidelity import Fidelity, Reference
+    from onnx_pare.passes.base import Context, Outcome, Pass
+
+# what float rounding in another order may cost a lossless pass
+LOSSLESS_DB = 60.0
+# samples that each pass's result is compared on; the final model is compared on all of them
+CHECK_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What came out of the passes.
+
+    Attributes:
+        model: The model after the last pass.
+        path: Its file: in the scratch folder, or the original if no pass changed anything.
+        records: One entry per pass.
+        warnings: What the passes and checks said.
+    """
+
+    model: ir.Model
+    path: Path
+    records: tuple[PassRecord, ...]
+    warnings: tuple[str, ...]
+
+
+def run_passes(
+    model: ir.Model, original: Path, passes: Sequence[Pass], context: Context, reference: Reference
+) -> Chain:
+    """Apply the passes in order, and check the model after each one that changed it.
+
+    Args:
+        model: The model as loaded; it is not changed.
+        original: A file of it.
+        passes: What to apply.
+        context: What the passes share.
+        reference: The original, to compare with after each pass.
+
+    Raises:
+        InputError: A pass cannot work with these options on this model or data.
+        PassError: A pass failed; it names the passes that ran before it.
+        VerificationError: What a pass made is invalid, does not load, or is not what the pass promises.
+    """
+    promised = signature(model)
+    path = original
+    fidelity: Fidelity | None = None
+    records: list[PassRecord] = []
+    warnings: list[str] = []
+    for index, one in enumerate(passes, start=1):
+        before = [record.name for record in records]
+        start = time.perf_counter()
+        outcome = _apply(one, model.clone(), context, before)
+        seconds = time.perf_counter() - start
+        warnings += outcome.warnings
+        if outcome.changed:
+            model, previous = outcome.model, path
+            path = context.scratch / f"{index}-{one.name}.onnx"
+            write_model(model, path)
+            fidelity = _verify(one, model, path, previous, promised, reference, context, before)
+            if previous != original:
+                _remove(previous)
+        records.append(_record(one, outcome, seconds, fidelity))
+    return Chain(model, path, tuple(records), tuple(dict.fromkeys(warnings)))
+
+
+def _apply(one: Pass, model: ir.Model, context: Context, before: Sequence[str]) -> Outcome:
+    try:
+        return one.apply(model, context)
+    except InputError as error:
+        error.message = f"pass {one.name}: {error.message}"
+        raise
+    except PassError as error:
+        raise type(error)(one.name, error.message, before=before, hint=error.hint) from error
+    except PareError:
+        raise
+    except MemoryError as error:
+        raise PassError(one.name, "ran out of memory", before=before) from error
+    except (
+        Exception
+    ) as error:  # a bug in the pass, or a model it does not expect: say which pass, keep the cause
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise PassError(
+            one.name, said, before=before, hint="Run again with --debug for the traceback."
+        ) from error
+
+
+def _verify(
+    one: Pass,
+    model: ir.Model,
+    path: Path,
+    previous: Path,
+    promised: Signature,
+    reference: Reference,
+    context: Context,
+    before: Sequence[str],
+) -> Fidelity:
+    from onnx_pare.bench.fidelity import compare
+
+    found = problems(path, promised, signature(model))
+    if found:
+        raise VerificationError(one.name, "; ".join(found), before=before)
+    fidelity = reference.compare(path, progress=context.progress)
+    if fidelity.sqnr_db == -math.inf:
+        raise VerificationError(
+            one.name, "the outputs hold NaN or infinities that the original's do not", before=before
+        )
+    if one.lossless:
+        own = compare(previous, path, context.samples, threads=context.threads, limit=CHECK_SAMPLES)
+        if own.sqnr_db is not None and own.sqnr_db < LOSSLESS_DB:
+            said = f"must not change the outputs, but their SQNR is {own.sqnr_db:.1f} dB"
+            raise VerificationError(one.name, said, before=before)
+    return fidelity
+
+
+def _record(one: Pass, outcome: Outcome, seconds: float, fidelity: Fidelity | None) -> PassRecord:
+    return PassRecord(
+        name=one.name,
+        options=one.options.model_dump(mode="json"),
+        seconds=seconds,
+        changed=outcome.changed,
+        notes=outcome.notes,
+        sqnr_db=math.inf if fidelity is None else fidelity.sqnr_db,
+        top1_agreement=None if fidelity is None else fidelity.top1_agreement,
+    )
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    path.with_name(path.name + ".data").unlink(missing_ok=True)

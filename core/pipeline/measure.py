@@ -1,0 +1,106 @@
+"""Before and after: cost, fidelity, accuracy and latency of two models, and what the gates say to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx_pare.pipeline.gates import GateResult, check
+from onnx_pare.progress import Progress
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnx_pare.bench.accuracy import AccuracyPair
+    from onnx_pare.bench.fidelity import Fidelity
+    from onnx_pare.pipeline.chain import Chain
+    from onnx_pare.pipeline.run import Plan
+
+Costs = Mapping[str, Any]
+Latencies = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured; the fields are those of `Report`."""
+
+    before: Costs
+    after: Costs
+    fidelity: Fidelity
+    accuracy: AccuracyPair | None
+    latency: Latencies
+    gates: Sequence[GateResult]
+
+
+def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Measured:
+    """Measure the result of the passes against the original.
+
+    Latency comes last and runs alone, with the recipe's number of threads; the rest uses all processors.
+
+    Raises:
+        InputError: The model does not run on the labelled data, or is no classifier.
+    """
+    from onnx_pare.bench.accuracy import accuracy_pair
+    from onnx_pare.bench.fidelity import compare
+
+    threads = os.cpu_count() or 1
+    before = _costs(ready.model, ready.input_shapes, ready.job.model)
+    after = _costs(chain.model, ready.input_shapes, chain.path)
+    fidelity = compare(original, chain.path, ready.samples, threads=threads, progress=progress)
+    accuracy = None
+    if ready.labelled is not None:
+        accuracy = accuracy_pair(original, chain.path, ready.labelled, threads=threads, progress=progress)
+    latency = _latency(ready, original, chain.path, progress)
+    gates = check(ready.job.recipe.conditions, _gate_values(before, after, fidelity, accuracy, latency))
+    return Measured(before, after, fidelity, accuracy, latency, gates)
+
+
+def _costs(model: ir.Model, input_shapes: Mapping[str, tuple[int, ...]], path: Path) -> Costs:
+    from onnx_pare.cost.count import count
+    from onnx_pare.graph.load import size_bytes
+    from onnx_pare.graph.shapes import infer
+
+    return count(model, infer(model, input_shapes)).to_json(size_bytes(path))
+
+
+def _latency(ready: Plan, original: Path, result: Path, progress: Progress) -> Latencies:
+    from onnx_pare.bench.latency import measure_pair
+
+    bench = ready.job.recipe.benchmark
+    return [
+        measure_pair(
+            original,
+            result,
+            ready.feeds,
+            threads=bench.threads,
+            runs=bench.runs,
+            seed=ready.job.seed,
+            progress=progress,
+        ).to_json(profile.name)
+        for profile in ready.profiles
+    ]
+
+
+def _gate_values(
+    before: Costs, after: Costs, fidelity: Fidelity, accuracy: AccuracyPair | None, latency: Latencies
+) -> Mapping[str, float | Mapping[str, float | None] | None]:
+    """Return the numbers gates may ask for, by the names of `gates.METRICS`."""
+    return {
+        "top1_drop": None if accuracy is None else accuracy.before - accuracy.after,
+        "top1_agreement": fidelity.top1_agreement,
+        "sqnr_db": fidelity.sqnr_db,
+        "speedup": {entry["profile"]: entry["speedup"] for entry in latency},
+        "latency_ms": {entry["profile"]: entry["after_ms"] for entry in latency},
+        "size_ratio": _ratio(after, before, "size_bytes"),
+        "size_bytes": after["size_bytes"],
+        "macs_ratio": _ratio(after, before, "macs"),
+        "params_ratio": _ratio(after, before, "params"),
+        "peak_memory_bytes": after["peak_activation_bytes"],
+    }
+
+
+def _ratio(after: Costs, before: Costs, key: str) -> float | None:
+    return after[key] / before[key] if before[key] else None

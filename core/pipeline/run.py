@@ -1,0 +1,269 @@
+"""The main job on one model: recipe and model in; passes, proof and measurements; report out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx_pare.errors import ModelError, OutputError
+from onnx_pare.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnx_pare.calibration.data import Samples
+    from onnx_pare.calibration.labelled import Labelled
+    from onnx_pare.graph.session import Feeds
+    from onnx_pare.hw_profiles.profiles import Profile
+    from onnx_pare.passes.base import Context
+    from onnx_pare.pipeline.chain import Chain
+    from onnx_pare.pipeline.measure import Measured
+    from onnx_pare.pipeline.recipe import Recipe
+    from onnx_pare.pipeline.report import ModelFile, Report
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one run is asked for.
+
+    Attributes:
+        model: The ONNX file.
+        recipe: What to do with it.
+        output: Where the result goes; None is `<stem>.<recipe>.onnx` beside the model.
+        shapes: Sizes of free dimensions, by input name.
+        seed: Seed of every random choice.
+        overwrite: Replace an existing output.
+        command: The command line, for the report.
+    """
+
+    model: Path
+    recipe: Recipe
+    output: Path | None = None
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    seed: int = 0
+    overwrite: bool = False
+    command: str = ""
+
+    @property
+    def target(self) -> Path:
+        """The path the result is written to."""
+        return self.output or self.model.with_name(f"{self.model.stem}.{self.recipe.name}.onnx")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job with everything it names opened and checked; nothing has been changed or written.
+
+    Attributes:
+        job: The job.
+        model: The model as loaded.
+        samples: Calibration samples, synthetic ones if the recipe names no data.
+        labelled: Labelled samples, if the recipe names any.
+        profiles: What latency is measured on.
+        feeds: The input that latency is measured with: the benchmark's batch of samples.
+        input_shapes: Shapes of `feeds`.
+    """
+
+    job: Job
+    model: ir.Model
+    samples: Samples
+    labelled: Labelled | None
+    profiles: Sequence[Profile]
+    feeds: Feeds
+    input_shapes: Mapping[str, tuple[int, ...]]
+
+
+def plan(job: Job) -> Plan:
+    """Open everything a job names, so that what is wrong is found before any work.
+
+    Raises:
+        InputError: The model, its data, a profile or the output path cannot be used.
+    """
+    from onnx_pare.calibration.data import open_samples
+    from onnx_pare.calibration.labelled import open_labelled
+    from onnx_pare.calibration.synthetic import synthetic_samples
+    from onnx_pare.graph.load import load_model
+    from onnx_pare.hw_profiles.profiles import resolve
+
+    recipe = job.recipe
+    profiles = resolve(recipe.benchmark.profiles)
+    model = load_model(job.model)
+    _check_target(job)
+    common: dict[str, Any] = {"shapes": job.shapes, "seed": job.seed}
+    if recipe.calibration_path is None:
+        samples = synthetic_samples(model, count=recipe.calibration.samples, **common)
+    else:
+        limit = recipe.calibration.samples
+        samples = open_samples(
+            recipe.calibration_path, model, preprocess=recipe.preprocessing, limit=limit, **common
+        )
+    labelled = None
+    if recipe.evaluation_path is not None:
+        labelled = open_labelled(recipe.evaluation_path, model, preprocess=recipe.preprocessing, **common)
+    feeds = benchmark_feeds(samples, recipe.benchmark.batch)
+    shapes = {name: tuple(array.shape) for name, array in feeds.items()}
+    return Plan(job, model, samples, labelled, profiles, feeds, shapes)
+
+
+def run(job: Job, progress: Progress | None = None) -> Report:
+    """Do the job and write the result.
+
+    Raises:
+        InputError: Something given cannot be used; nothing was written.
+        PassError: A pass or its verification failed; nothing was written.
+    """
+    from onnx_pare.bench.fidelity import Reference
+    from onnx_pare.graph.signature import signature
+    from onnx_pare.pipeline.chain import CHECK_SAMPLES, run_passes
+    from onnx_pare.pipeline.measure import measure
+    from onnx_pare.pipeline.report import Report
+
+    start = time.perf_counter()
+    progress = progress or Silent()
+    ready = plan(job)
+    with scratch_folder() as scratch:
+        original = _loadable(job.model, ready.model, scratch)
+        context = _context(ready, scratch, progress)
+        passes = [step.build() for step in job.recipe.passes]
+        checked = Reference(original, ready.samples, threads=context.threads, limit=CHECK_SAMPLES)
+        chain = run_passes(ready.model, original, passes, context, checked)
+        found = measure(ready, original, chain, progress)
+        published = _publish(job, chain, scratch)
+    return Report(
+        command=job.command,
+        seed=job.seed,
+        model=_model_file(job.model),
+        signature=signature(ready.model),
+        opset=dict(ready.model.graph.opset_imports),
+        recipe=job.recipe.resolved(),
+        recipe_origin=job.recipe.origin,
+        calibration_source=ready.samples.source,
+        calibration_samples=len(ready.samples),
+        calibration_random=ready.samples.random,
+        passes=chain.records,
+        before=found.before,
+        after=found.after,
+        fidelity=found.fidelity,
+        accuracy=found.accuracy,
+        latency=found.latency,
+        gates=found.gates,
+        warnings=_warnings(ready, chain, found),
+        output=published,
+        seconds=time.perf_counter() - start,
+        peak_rss_bytes=peak_rss_bytes(),
+    )
+
+
+def benchmark_feeds(samples: Samples, batch: int) -> Feeds:
+    """Return the first `batch` samples as one input; repeated if there are fewer."""
+    import numpy as np
+
+    feeds, count = next(samples.batches(batch))
+    if count >= batch or any(feed.ndim == 0 or feed.shape[0] != count for feed in feeds.values()):
+        return feeds
+    repeats = -(-batch // count)
+    return {name: np.concatenate([array] * repeats)[:batch] for name, array in feeds.items()}
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a private folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="onnx-pare-") as folder:
+        yield Path(folder)
+
+
+def peak_rss_bytes() -> int:
+    """Return the most memory this process held, in bytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _check_target(job: Job) -> None:
+    from onnx_pare.graph.save import check_writable
+
+    target = job.target
+    if target.exists() and target.samefile(job.model):
+        raise OutputError(f"{target}: is the input model", hint="Choose another name with -o.")
+    check_writable(target, overwrite=job.overwrite)
+
+
+def _loadable(path: Path, model: ir.Model, scratch: Path) -> Path:
+    """Return a file of the original that onnxruntime loads: the user's, or a normalized copy of it."""
+    from onnx_pare.graph.save import write_model
+    from onnx_pare.graph.session import Session, SessionError
+
+    try:
+        Session(path)
+    except SessionError:
+        logger.info("%s: onnxruntime does not load it as it is; trying a normalized copy", path)
+    else:
+        return path
+    copy = scratch / "original.onnx"
+    write_model(model, copy)
+    try:
+        Session(copy)
+    except SessionError as error:
+        raise ModelError(f"{path}: onnxruntime does not load it: {error}") from error
+    return copy
+
+
+def _context(ready: Plan, scratch: Path, progress: Progress) -> Context:
+    from onnx_pare.passes.base import Context
+
+    return Context(
+        samples=ready.samples,
+        scratch=scratch,
+        seed=ready.job.seed,
+        threads=os.cpu_count() or 1,
+        progress=progress,
+    )
+
+
+def _publish(job: Job, chain: Chain, scratch: Path) -> ModelFile:
+    """Write the result; a model that no pass changed is copied as it is."""
+    from onnx_pare.graph.load import size_bytes
+    from onnx_pare.graph.save import publish, write_model
+
+    source = chain.path
+    if source == job.model and size_bytes(source) > source.stat().st_size:
+        source = scratch / "unchanged.onnx"  # its weights lie in other files: gather them
+        write_model(chain.model, source)
+    publish(source, job.target, overwrite=job.overwrite)
+    return _model_file(job.target)
+
+
+def _model_file(path: Path) -> ModelFile:
+    from onnx_pare.graph.load import sha256, size_bytes
+    from onnx_pare.pipeline.report import ModelFile
+
+    return ModelFile(path, sha256(path), size_bytes(path))
+
+
+def _warnings(ready: Plan, chain: Chain, found: Measured) -> list[str]:
+    """Return what the user should know, each sentence once, in the order of the run."""
+    from onnx_pare.passes.base import registry
+
+    said = list(ready.samples.warnings)
+    if ready.samples.random and any(registry()[r.name].calibrates for r in chain.records):
+        said.append(
+            "no calibration data: ranges come from synthetic input, so give real data before relying on it"
+        )
+    if ready.labelled is not None:
+        said += ready.labelled.samples.warnings
+    said += chain.warnings
+    said += found.fidelity.notes
+    return list(dict.fromkeys(said))

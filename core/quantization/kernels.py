@@ -1,0 +1,148 @@
+"""Which operators onnxruntime runs in integers on a CPU, and in which part they take.
+
+An operator between DequantizeLinear and QuantizeLinear is replaced by an integer kernel only in the forms
+listed here; anywhere else the pair costs time and precision for nothing. `tests/quantization/test_kernels.py`
+holds the table against the runtime: it looks for each kernel in the graph onnxruntime makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from onnx_pare.graph.edit import constant
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def weight_axis(node: ir.Node) -> int | None:
+    """Return the axis of an anchor's weight that its output channels lie on, None if it cannot be an anchor.
+
+    An anchor is where the work is: a Conv, Gemm or MatMul with constant float32 weights.
+    """
+    rule = ANCHORS.get(node.op_type) if node.domain == "" else None
+    if rule is None or len(node.inputs) < 2:
+        return None
+    weight = constant(node.inputs[1])
+    if weight is None or weight.dtype.name != "float32" or weight.size == 0:
+        return None
+    if len(node.inputs) > 2 and node.inputs[2] is not None and constant(node.inputs[2]) is None:
+        return None
+    return rule(node, weight.ndim)
+
+
+def _conv(node: ir.Node, rank: int) -> int | None:
+    return 0
+
+
+def _gemm(node: ir.Node, rank: int) -> int | None:
+    """QGemm has no alpha and beta, and takes a bias of one row."""
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    plain = attributes.get("alpha", 1.0) == 1.0 and attributes.get("beta", 1.0) == 1.0
+    if not plain or attributes.get("transA", 0):
+        return None
+    axis = 0 if attributes.get("transB", 0) else 1
+    weight = constant(node.inputs[1])
+    if bias is not None and weight is not None and bias.shape[-1:] != (weight.shape[axis],):
+        return None
+    if bias is not None and bias.size != bias.shape[-1]:
+        return None
+    return axis
+
+
+def _matmul(node: ir.Node, rank: int) -> int | None:
+    return 1 if rank == 2 else None
+
+
+ANCHORS: dict[str, Callable[[ir.Node, int], int | None]] = {
+    "Conv": _conv,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+}
+# integer only if the output is quantized too; the others also run as int8 in, float out
+NEEDS_QUANTIZED_OUTPUT = frozenset({"Conv"})
+
+# operators with a QLinear kernel of their own, and how many of their inputs are data
+FOLLOWERS: dict[str, int | None] = {
+    "Add": 2,
+    "Mul": 2,
+    "Concat": None,
+    "AveragePool": 1,
+    "GlobalAveragePool": 1,
+    "LeakyRelu": 1,
+    "Sigmoid": 1,
+}
+# operators that only move or choose values: they run on uint8 with the parameters of their input
+CARRIERS = frozenset(
+    {
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Identity",
+        "MaxPool",
+        "Pad",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+# activations that disappear into the kernel before them where the integer range does their work
+ABSORBED = frozenset({"Relu", "Clip"})
+
+
+def data_inputs(node: ir.Node) -> list[ir.Value]:
+    """Return the inputs of an integer operator that are data: no weights, shapes or bounds, no constants."""
+    count = FOLLOWERS.get(node.op_type, 1)
+    inputs = node.inputs if count is None else node.inputs[:count]
+    return [value for value in inputs if value is not None and constant(value) is None]
+
+
+def is_follower(node: ir.Node) -> bool:
+    """Tell whether the node has a QLinear kernel of its own."""
+    return node.domain == "" and node.op_type in FOLLOWERS and bool(data_inputs(node))
+
+
+def is_carrier(node: ir.Node) -> bool:
+    """Tell whether the node may run on its input's integers."""
+    if node.domain != "" or node.op_type not in CARRIERS or not data_inputs(node):
+        return False
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    if node.op_type == "Resize":
+        return attributes.get("mode", "nearest") == "nearest"
+    if node.op_type == "MaxPool":
+        return len(node.outputs) == 1 or not node.outputs[1].uses()
+    if node.op_type == "Pad":
+        return attributes.get("mode", "constant") == "constant" and _pads_zero(node)
+    return True
+
+
+def absorbed_activation(node: ir.Node) -> ir.Node | None:
+    """Return the Relu or Clip from zero that is all that reads the node's output, if there is one."""
+    output = node.outputs[0]
+    users = output.uses()
+    if len(users) != 1 or output.is_graph_output() or len(node.outputs) != 1:
+        return None
+    activation = users[0].node
+    if activation.domain != "" or activation.op_type not in ABSORBED or activation.graph is not node.graph:
+        return None
+    if activation.op_type == "Clip":
+        lowest = constant(activation.inputs[1]) if len(activation.inputs) > 1 else None
+        if lowest is None or float(lowest) != 0.0:
+            return None
+    return activation
+
+
+def _pads_zero(node: ir.Node) -> bool:
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return True
+    value = constant(node.inputs[2])
+    return value is not None and float(value.reshape(-1)[0]) == 0.0

@@ -1,0 +1,231 @@
+"""Writing a placement into the graph: Q/DQ pairs, integer weights and biases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx_pare.graph.edit import Names, add_initializer, constant
+from onnx_pare.quantization import kernels
+from onnx_pare.quantization.affine import (
+    Affine,
+    activation_affine,
+    quantize_activation,
+    quantize_bias,
+    quantize_weight,
+    weight_scales,
+)
+from onnx_pare.quantization.placement import Placement, outputs
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Array = np.ndarray[Any, Any]
+
+
+def insert(
+    model: ir.Model, placement: Placement, affines: Mapping[ir.Value, Affine], *, per_channel: bool
+) -> None:
+    """Rewrite the model's graph in place so that every placed operator reads dequantized tensors.
+
+    Args:
+        model: Its opset must be 13 or newer (scales per channel).
+        placement: What runs in integers.
+        affines: Parameters of each tensor that is an owner in `placement`.
+        per_channel: One weight scale per output channel instead of one per tensor.
+    """
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    _Writer(model, placement, affines, per_channel).write()
+    RemoveUnusedNodesPass()(model)  # float weights, and the pairs that an integer Pad reads past
+
+
+class _Writer:
+    """Holds what the steps of one rewrite share: names given out, and initializers already made."""
+
+    def __init__(
+        self, model: ir.Model, placement: Placement, affines: Mapping[ir.Value, Affine], per_channel: bool
+    ) -> None:
+        self.graph = model.graph
+        self.placement = placement
+        self.affines = affines
+        self.per_channel = per_channel
+        self.names = Names(model)
+        self.native = {v for node in model.graph if placement.runs_in_integers(node) for v in outputs(node)}
+        self._parameters: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}
+        self._weights: dict[tuple[Any, ...], ir.Value] = {}
+
+    def write(self) -> None:
+        """Quantize weights and constants first (they look at the float tensors), then the activations."""
+        for node, axis in self.placement.axes.items():
+            self._quantize_weights(node, axis if self.per_channel else None)
+        for node in self.placement.followers:
+            self._quantize_constants(node)
+        pads = [node for node in self.graph if node in self.placement.carriers and node.op_type == "Pad"]
+        padded = {node.outputs[0] for node in pads}
+        for value in list(self.placement.owner):
+            if value not in padded:
+                self._quantize(value)
+        for node in pads:
+            self._pad_integers(node)
+
+    def _affine(self, value: ir.Value) -> Affine:
+        return self.affines[self.placement.owner[value]]
+
+    def _scale_and_zero(self, value: ir.Value) -> tuple[ir.Value, ir.Value]:
+        owner = self.placement.owner[value]
+        if owner not in self._parameters:
+            affine = self.affines[owner]
+            self._parameters[owner] = (
+                self._initializer(f"{owner.name}_scale", np.asarray(affine.scale)),
+                self._initializer(f"{owner.name}_zero_point", np.asarray(affine.zero_point)),
+            )
+        return self._parameters[owner]
+
+    def _quantize(self, value: ir.Value) -> None:
+        """Put a Q/DQ pair behind a tensor and lead its readers to it.
+
+        If an integer kernel makes the tensor, every reader takes the pair: a float reader of its own would
+        keep the runtime from fusing. Else only integer operators do, and the others keep the exact floats.
+        """
+        import onnx_ir as ir
+
+        scale, zero = self._scale_and_zero(value)
+        quantize = self._node("QuantizeLinear", [value, scale, zero], f"{value.name}_quantized")
+        dequantize = self._node(
+            "DequantizeLinear", [quantize.outputs[0], scale, zero], f"{value.name}_dequantized"
+        )
+        result = dequantize.outputs[0]
+        result.type, result.shape = value.type, value.shape
+        quantize.outputs[0].type, quantize.outputs[0].shape = ir.TensorType(ir.DataType.UINT8), value.shape
+        for node, index in [(use.node, use.idx) for use in value.uses()]:
+            if node is not quantize and (value in self.native or self.placement.runs_in_integers(node)):
+                node.replace_input_with(index, result)
+        if value.is_graph_output() and value in self.native:
+            self._hand_over_output(value, result)
+        self._insert_behind(value, [quantize, dequantize])
+
+    def _hand_over_output(self, value: ir.Value, result: ir.Value) -> None:
+        """Make `result` the graph output in place of `value`, under its name."""
+        for index, output in enumerate(self.graph.outputs):
+            if output is value:
+                self.graph.outputs[index] = result
+        name = value.name
+        value.name = self.names.new(f"{name}_float")
+        result.name = name
+
+    def _pad_integers(self, node: ir.Node) -> None:
+        """Pad uint8 with the zero point; onnxruntime has no rule that would do so for a pair around Pad."""
+        import onnx_ir as ir
+
+        value = node.outputs[0]
+        scale, zero = self._scale_and_zero(value)
+        source = node.inputs[0]
+        quantize = source.producer() if source is not None else None
+        assert quantize is not None
+        node.replace_input_with(0, quantize.inputs[0])
+        node.resize_inputs(max(3, len(node.inputs)))
+        node.replace_input_with(2, zero)
+        dequantize = self._node("DequantizeLinear", [value, scale, zero], f"{value.name}_dequantized")
+        result = dequantize.outputs[0]
+        result.type, result.shape = value.type, value.shape
+        value.type = ir.TensorType(ir.DataType.UINT8)
+        for reader, index in [(use.node, use.idx) for use in value.uses()]:
+            if reader is not dequantize:
+                reader.replace_input_with(index, result)
+        if value.is_graph_output():
+            self._hand_over_output(value, result)
+        self._insert_behind(value, [dequantize])
+
+    def _quantize_weights(self, node: ir.Node, axis: int | None) -> None:
+        weight = constant(node.inputs[1])
+        assert weight is not None
+        assert node.inputs[1] is not None
+        assert node.inputs[0] is not None
+        bias_value = node.inputs[2] if len(node.inputs) > 2 else None
+        bias = constant(bias_value)
+        input_scale = float(self._affine(node.inputs[0]).scale)
+        scales = weight_scales(weight, axis, None if bias is None else bias.reshape(-1), input_scale)
+        node.replace_input_with(1, self._integer_weight(node.inputs[1], weight, scales, axis))
+        if bias is not None and bias_value is not None:
+            integers = quantize_bias(bias.reshape(-1), input_scale, scales)
+            bias_scales = np.asarray(np.float32(input_scale) * scales)
+            node.replace_input_with(
+                2,
+                self._dequantized(
+                    bias_value.name or "bias", integers, bias_scales, None if axis is None else 0
+                ),
+            )
+
+    def _integer_weight(self, value: ir.Value, weight: Array, scales: Array, axis: int | None) -> ir.Value:
+        """Return the dequantized int8 weight, made once for all readers that need the same scales."""
+        key = (value, axis, scales.tobytes())
+        if key not in self._weights:
+            integers = quantize_weight(weight, scales, axis)
+            self._weights[key] = self._dequantized(value.name or "weight", integers, scales, axis)
+        return self._weights[key]
+
+    def _quantize_constants(self, node: ir.Node) -> None:
+        """Quantize the constant operands of a follower (x + constant), as uint8 over their own range."""
+        for index, value in enumerate(node.inputs[: kernels.FOLLOWERS[node.op_type]]):
+            array = constant(value)
+            if value is None or array is None:
+                continue
+            affine = activation_affine(float(array.min()), float(array.max()))
+            integers = quantize_activation(array, affine)
+            result = self._dequantized(
+                value.name or "constant",
+                integers,
+                np.asarray(affine.scale),
+                None,
+                np.asarray(affine.zero_point),
+            )
+            node.replace_input_with(index, result)
+
+    def _dequantized(
+        self, name: str, integers: Array, scales: Array, axis: int | None, zero: Array | None = None
+    ) -> ir.Value:
+        """Add integers as an initializer with a DequantizeLinear behind it, and return its output."""
+        import onnx_ir as ir
+
+        if zero is None:
+            zero = np.zeros(scales.shape, integers.dtype)
+        inputs = [
+            self._initializer(f"{name}_quantized", integers),
+            self._initializer(f"{name}_scale", scales),
+            self._initializer(f"{name}_zero_point", zero),
+        ]
+        attributes = None if axis is None else {"axis": axis}
+        node = self._node("DequantizeLinear", inputs, f"{name}_dequantized", attributes)
+        node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+        node.outputs[0].shape = ir.Shape(integers.shape)
+        self._insert_first([node])
+        return node.outputs[0]
+
+    def _initializer(self, name: str, array: Array) -> ir.Value:
+        return add_initializer(self.graph, self.names.new(name), array)
+
+    def _node(
+        self,
+        op_type: str,
+        inputs: list[ir.Value | None],
+        output: str,
+        attributes: dict[str, int] | None = None,
+    ) -> ir.Node:
+        import onnx_ir as ir
+
+        node = ir.node(op_type, inputs, name=self.names.new(f"{output}_{op_type}"), attributes=attributes)
+        node.outputs[0].name = self.names.new(output)
+        return node
+
+    def _insert_behind(self, value: ir.Value, nodes: list[ir.Node]) -> None:
+        producer = value.producer()
+        if producer is None:
+            self._insert_first(nodes)
+        else:
+            self.graph.insert_after(producer, nodes)
+
+    def _insert_first(self, nodes: list[ir.Node]) -> None:
+        self.graph.insert_before(self.graph[0], nodes)

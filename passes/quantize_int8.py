@@ -1,0 +1,142 @@
+"""The pass `quantize_int8`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from onnx_pare.graph.select import select
+from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions, register
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnx_pare.quantization.affine import Affine
+    from onnx_pare.quantization.placement import Placement
+
+# scales per channel came with opset 13
+OPSET = 13
+Calibration = Literal["minmax", "percentile"]
+
+
+class Options(PassOptions):
+    """Keys of `quantize_int8`."""
+
+    mode: Literal["static", "dynamic"] = Field(
+        "static", description="static: calibrated activations; dynamic: activations measured at run time"
+    )
+    calibration: Calibration = Field(
+        "minmax", description="how the range of an activation is chosen (static)"
+    )
+    percentile: float = Field(
+        99.99,
+        gt=50,
+        le=100,
+        description="share of the values inside the range, in %, for calibration: percentile",
+    )
+    per_channel: bool = Field(True, description="one weight scale per output channel, not one per tensor")
+    skip: list[str] = Field(
+        default_factory=list, description="nodes to leave float: globs over names, or op:TYPE"
+    )
+
+
+@register
+class QuantizeInt8(Pass):
+    """Quantize Conv, Gemm and MatMul to int8, with Q/DQ pairs where onnxruntime runs integer kernels.
+
+    Weights become int8 around zero, activations uint8, biases int32. Keeps names, shapes and dtypes of all
+    graph inputs and outputs. A model that is quantized already is left alone; so are nodes inside subgraphs.
+    """
+
+    Options = Options
+    calibrates = True
+
+    def apply(self, model: ir.Model, context: Context) -> Outcome:
+        """Quantize the main graph.
+
+        Raises:
+            UsageError: A selector of `skip` matches no node.
+            DataError: The model does not run on the calibration data.
+        """
+        from onnx_pare.quantization.census import quantized_nodes
+
+        already = quantized_nodes(model)
+        if already:
+            sample = ", ".join(sorted({node.op_type for node in already}))
+            return Outcome(
+                model, 0, warnings=(f"quantize_int8: the model is quantized already ({sample}); left alone",)
+            )
+        skipped = select(model.graph, self.options.skip, "skip")
+        if self.options.mode == "dynamic":
+            return self._dynamic(model, skipped)
+        return self._static(model, skipped, context)
+
+    def _static(self, model: ir.Model, skipped: set[ir.Node], context: Context) -> Outcome:
+        from onnx_pare.graph.opset import raise_opset
+        from onnx_pare.quantization.placement import place
+        from onnx_pare.quantization.qdq import insert
+
+        if not place(model.graph, skipped).axes:
+            return Outcome(model, 0, warnings=(_nothing_to_do(model, "Conv, Gemm or MatMul"),))
+        names = {node.name for node in skipped}
+        model = raise_opset(model, OPSET)
+        placement = place(model.graph, [node for node in model.graph if node.name in names])
+        insert(
+            model, placement, self._calibrate(model, placement, context), per_channel=self.options.per_channel
+        )
+        notes = {
+            "calibration": self.options.calibration,
+            "integer_nodes": len(placement.axes) + len(placement.followers) + len(placement.carriers),
+            "quantized_weights": len(placement.axes),
+            "quantized_tensors": len(placement.owner),
+            **_left_in_subgraphs(model),
+        }
+        return Outcome(model, len(placement.axes) + len(placement.followers) + len(placement.carriers), notes)
+
+    def _calibrate(self, model: ir.Model, placement: Placement, context: Context) -> dict[ir.Value, Affine]:
+        from onnx_pare.calibration.collect import observe
+        from onnx_pare.calibration.observers import Histogram, MinMax
+        from onnx_pare.quantization.affine import activation_affine
+
+        owners = list(dict.fromkeys(placement.owner.values()))
+        make: type[Any] = Histogram if self.options.calibration == "percentile" else MinMax
+        observers: dict[str, Any] = {value.name or "": make() for value in owners}
+        observe(
+            model,
+            observers,
+            context.samples,
+            scratch=context.scratch,
+            threads=context.threads,
+            progress=context.progress,
+        )
+        percentile = (self.options.percentile,) if make is Histogram else ()
+        return {value: activation_affine(*observers[value.name or ""].range(*percentile)) for value in owners}
+
+    def _dynamic(self, model: ir.Model, skipped: set[ir.Node]) -> Outcome:
+        from onnx_pare.graph.opset import raise_opset
+        from onnx_pare.quantization.dynamic import candidates, quantize_dynamic
+
+        names = {node.name for node in skipped}
+        if not candidates(model.graph, skipped):
+            return Outcome(model, 0, warnings=(_nothing_to_do(model, "Gemm or MatMul"),))
+        model = raise_opset(model, OPSET)
+        nodes = candidates(model.graph, {node for node in model.graph if node.name in names})
+        quantize_dynamic(model, nodes, per_channel=self.options.per_channel)
+        return Outcome(model, len(nodes), {"quantized_weights": len(nodes), **_left_in_subgraphs(model)})
+
+
+def _nothing_to_do(model: ir.Model, kinds: str) -> str:
+    inside = _left_in_subgraphs(model)
+    where = " outside subgraphs" if inside else ""
+    return f"quantize_int8: no {kinds} with constant float32 weights{where}; left alone"
+
+
+def _left_in_subgraphs(model: ir.Model) -> dict[str, int]:
+    """Count the quantizable nodes inside subgraphs and functions, which stay float."""
+    from onnx_pare.quantization.kernels import weight_axis
+
+    graphs = [graph for graph in model.graphs() if graph is not model.graph]
+    bodies = [*graphs, *model.functions.values()]
+    count = sum(1 for body in bodies for node in body if weight_axis(node) is not None)
+    return {"float_in_subgraphs": count} if count else {}
