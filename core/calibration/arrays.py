@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from onnx_pare.errors import DataError
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-# what zipfile, zlib and numpy raise for damaged files; RuntimeError for encrypted or exotic zip members
-DAMAGE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# what zipfile, zlib, and numpy's and onnx's parsers raise for damaged files
+DAMAGE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, SyntaxError, TokenError),
+    *(zipfile.BadZipFile, zlib.error),
+    RuntimeError,  # encrypted zip members, or compressed in a way that is not built in
+)
 
 
 class StoredArray(Protocol):
@@ -195,7 +200,7 @@ def _numpy_array(
         start = file.tell()
     _check_dtype(label, dtype)
     with reading(label):
-        if start + _nbytes(shape, dtype) > size_bytes:
+        if min(shape, default=0) < 0 or start + _nbytes(shape, dtype) > size_bytes:
             raise EOFError(f"shape {shape} needs more than its {size_bytes} bytes")
     return NumpyArray(label, shape, dtype, fortran, start, opener)
 
@@ -237,7 +242,7 @@ def _proto_array(path: Path) -> Array:
         if not proto.data_type or proto.external_data:
             raise ValueError("empty, or its data lies in another file")
         return onnx.numpy_helper.to_array(proto)
-    except (OSError, DecodeError, ValueError, TypeError) as error:
+    except (*DAMAGE, DecodeError) as error:
         raise DataError(
             f"{path}: not a readable TensorProto: {first_line(error)}",
             hint="Sequences and optional values are not supported as calibration data.",

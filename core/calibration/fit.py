@@ -54,6 +54,8 @@ def feeder(array: StoredArray, spec: InputSpec, preprocess: Preprocessing | None
     Raises:
         DataError: The array has another shape or kind than the input takes, or no samples.
     """
+    if 0 in array.shape:
+        raise DataError(f"{array.label}: holds no samples (shape {_text(array.shape)})")
     if _holds_images(array, spec, preprocess):
         return _image_feeder(array, image_input(spec, preprocess, array.label))
     _check_kind(array, spec)
@@ -61,10 +63,7 @@ def feeder(array: StoredArray, spec: InputSpec, preprocess: Preprocessing | None
     if spec.axis is None:
         return _whole_feeder(array, spec, convert)
     if _fits(array.shape, spec):
-        count = array.shape[spec.axis]
-        if not count:
-            raise DataError(f"{array.label}: holds no samples (shape {_text(array.shape)})")
-        return _feeder(array, spec, count, partial(_rows, array, spec.axis, convert))
+        return _feeder(array, spec, array.shape[spec.axis], partial(_rows, array, spec.axis, convert))
     if spec.dims is not None and _same(array.shape, spec.dims[: spec.axis] + spec.dims[spec.axis + 1 :]):
         return _feeder(array, spec, 1, partial(_single, array, spec.axis, convert))
     raise DataError(
@@ -201,8 +200,6 @@ def _unstacked(
 def _image_feeder(array: StoredArray, target: ImageInput) -> Feeder:
     order = _pixel_order(array, target)
     count = array.shape[0] if order[0] == "n" else 1
-    if not count:
-        raise DataError(f"{array.label}: holds no images (shape {_text(array.shape)})")
     target.from_pixels(_pixels(next(_stored(array, order, [0])), order), f"{array.label}: image 0")
     return _feeder(array, target.spec, count, partial(_image_rows, array, target, order), images=True)
 

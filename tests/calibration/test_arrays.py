@@ -73,7 +73,8 @@ def test_damaged_files_are_named(tmp_path):
             open_npz(damaged(tmp_path, content))
     npy = io.BytesIO()
     np.save(npy, X)
-    for content in (npy.getvalue()[:-1], npy.getvalue()[:20], b"\x93NUMPY\x09\x00", b"text"):
+    braces = npy.getvalue().replace(b")", b"9")
+    for content in (npy.getvalue()[:-1], npy.getvalue()[:20], b"\x93NUMPY\x09\x00", b"text", braces):
         with pytest.raises(DataError, match=r"a\.npy: not a readable array, or cut short"):
             open_npy(damaged(tmp_path, content, "a.npy"))
     flipped = bytearray(whole)
@@ -82,11 +83,10 @@ def test_damaged_files_are_named(tmp_path):
         open_npz(damaged(tmp_path, bytes(flipped)))["x"].whole()
 
 
-def test_a_header_that_promises_too_much(tmp_path):
+@pytest.mark.parametrize("shape", [(1 << 60,), (-3, 4)])
+def test_a_header_that_promises_too_much(tmp_path, shape):
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 60,)}
-    )
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
     with pytest.raises(DataError, match="needs more than"):
         open_npy(damaged(tmp_path, header.getvalue(), "a.npy"))
 

@@ -94,7 +94,7 @@ def test_stacks_that_are_no_images(fit):
     for shape in [(4, 6, 8, 4), (6,), (2, 4, 6, 8, 3)]:
         with pytest.raises(DataError, match="no stack of images"):
             fit(np.zeros(shape, np.uint8), preprocess=PRESETS["raw"])
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="holds no samples"):
         fit(np.zeros((0, 6, 8, 3), np.uint8), preprocess=PRESETS["raw"])
 
 
