@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from onnx_pare.cli import units
+from onnx_pare.cli.figures import count_text, db_text, ms_text, percent_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,29 +66,29 @@ def plan(ready: Plan, console: Console) -> None:
 
 def _rows(report: Report) -> Iterator[Row]:
     before, after = report.before, report.after
-    yield _amount("size", before, after, "size_bytes", units.size, "smaller", "larger")
+    yield _amount("size", before, after, "size_bytes", size_text, "smaller", "larger")
     for entry in report.latency:
         low, high = entry["interval"]
         speed = _speed(entry["speedup"], low, high)
         detail = f"{entry['profile']}, {entry['kind']}, {entry['threads']} thread" + "s" * (
             entry["threads"] > 1
         )
-        before_ms, after_ms = units.duration(entry["before_ms"]), units.duration(entry["after_ms"])
+        before_ms, after_ms = ms_text(entry["before_ms"]), ms_text(entry["after_ms"])
         yield "latency", before_ms, after_ms, f"{speed}  ({detail})"
     if report.accuracy is not None:
         drop = report.accuracy.before - report.accuracy.after
         change = (
             "same" if drop == 0 else f"[{'red' if drop > 0.01 else 'default'}]{-100 * drop:+.2f} points[/]"
         )
-        shown = (units.percent(report.accuracy.before), units.percent(report.accuracy.after))
+        shown = (percent_text(report.accuracy.before), percent_text(report.accuracy.after))
         yield "top-1", *shown, f"{change}  ({report.accuracy.samples:,} labelled samples)"
-    yield "outputs", "", units.decibels(report.fidelity.sqnr_db), _agreement(report)
-    yield _amount("MACs", before, after, "macs", units.count, "fewer", "more")
+    yield "outputs", "", db_text(report.fidelity.sqnr_db), _agreement(report)
+    yield _amount("MACs", before, after, "macs", count_text, "fewer", "more")
     if before["effective_macs"] != before["macs"] or after["effective_macs"] != after["macs"]:
-        yield _amount("MACs on nonzeros", before, after, "effective_macs", units.count, "fewer", "more")
+        yield _amount("MACs on nonzeros", before, after, "effective_macs", count_text, "fewer", "more")
     if before["nonzero_params"] != after["nonzero_params"]:
-        yield _amount("nonzero weights", before, after, "nonzero_params", units.count, "fewer", "more")
-    yield _amount("activations", before, after, "peak_activation_bytes", units.size, "smaller", "larger")
+        yield _amount("nonzero weights", before, after, "nonzero_params", count_text, "fewer", "more")
+    yield _amount("activations", before, after, "peak_activation_bytes", size_text, "smaller", "larger")
 
 
 def _amount(
@@ -116,14 +116,14 @@ def _agreement(report: Report) -> str:
     where = f"({report.fidelity.samples:,} {data} samples)"
     if report.fidelity.top1_agreement is None:
         return where
-    return f"{units.percent(report.fidelity.top1_agreement)} same top-1  {where}"
+    return f"{percent_text(report.fidelity.top1_agreement)} same top-1  {where}"
 
 
 def _passes(report: Report) -> Iterator[str]:
     for record in report.passes:
         done = f"{record.changed:,} changed" if record.changed else "nothing to do"
-        quality = f", {units.decibels(record.sqnr_db)}" if record.changed else ""
-        yield f"pass     {record.name}: {done}{quality}, {units.seconds(record.seconds)}"
+        quality = f", {db_text(record.sqnr_db)}" if record.changed else ""
+        yield f"pass     {record.name}: {done}{quality}, {record.seconds:.1f} s"
 
 
 def _warnings(report: Report) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,8 +39,14 @@ class MinMax:
             if finite.size == 0:
                 return
             low, high = float(finite.min()), float(finite.max())
-        self.low = min(self.low, low) if self.seen else low
-        self.high = max(self.high, high) if self.seen else high
+        self.merge(MinMax(low, high, seen=True))
+
+    def merge(self, other: MinMax) -> None:
+        """Widen the range to hold another's."""
+        if not other.seen:
+            return
+        self.low = min(self.low, other.low) if self.seen else other.low
+        self.high = max(self.high, other.high) if self.seen else other.high
         self.seen = True
 
     def range(self) -> tuple[float, float]:
@@ -56,51 +63,46 @@ class Histogram:
     """
 
     BINS = 2048  # on each side of zero
+    FINEST = -1000  # exponent of a width that holds nothing: the first value widens it
 
     def __init__(self) -> None:
         self.extremes = MinMax()
         self.counts = np.zeros(2 * self.BINS, np.int64)
-        self._exponent: int | None = None
+        self.exponent = self.FINEST
 
     @property
     def width(self) -> float:
         """The width of one bin."""
-        return 2.0 ** (self._exponent if self._exponent is not None else 0)
+        return 2.0**self.exponent
 
     def update(self, array: Array) -> None:
         """Count the values of `array`; those that are not finite are left out."""
         flat = array.reshape(-1)
-        before = MinMax()
-        before.update(flat)
-        if not before.seen:
+        found = MinMax()
+        found.update(flat)
+        if not found.seen:
             return
-        self.extremes.update(np.array([before.low, before.high]))
-        self._fit(max(abs(before.low), abs(before.high)))
+        self.extremes.merge(found)
+        magnitude = max(abs(found.low), abs(found.high), 1e-30)
+        self._widen(math.ceil(math.log2(magnitude / (self.BINS - 1))))
         # a signed tensor needs both halves of the bins, the output of a Relu only one
-        first = 0 if before.low < 0 else self.BINS
+        first = 0 if found.low < 0 else self.BINS
         inverse = np.float32(1.0 / self.width)
         for start in range(0, flat.size, BLOCK):
             block = flat[start : start + BLOCK]
             if not np.isfinite(block.sum()):
                 block = block[np.isfinite(block)]
-            index = (block * inverse + np.float32(self.BINS - first)).astype(np.int32)
-            counts = np.bincount(index, minlength=2 * self.BINS - first)
-            self.counts[first:] += counts[: 2 * self.BINS - first]
+            index = np.floor(block * inverse).astype(np.int32) + (self.BINS - first)
+            self.counts[first:] += np.bincount(index, minlength=2 * self.BINS - first)
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of another histogram."""
-        if other._exponent is None:
-            return
-        self._fit(max(abs(other.extremes.low), abs(other.extremes.high)))
-        self.extremes.update(np.array([other.extremes.low, other.extremes.high]))
+        self.extremes.merge(other.extremes)
+        self._widen(other.exponent)
         counts = other.counts
-        assert self._exponent is not None
-        while other._exponent < self._exponent:
-            counts = _halved(counts)
-            other = _widened(other, counts)
-            assert other._exponent is not None
-        while self._exponent < other._exponent:
-            self.counts, self._exponent = _halved(self.counts), self._exponent + 1
+        if other.extremes.seen:
+            for _ in range(self.exponent - other.exponent):
+                counts = _halved(counts)
         self.counts = self.counts + counts
 
     def quantile(self, q: float) -> float:
@@ -110,11 +112,10 @@ class Histogram:
             return 0.0
         cumulative = np.cumsum(self.counts)
         target = q * total
-        bin_ = int(np.searchsorted(cumulative, target, side="left"))
-        bin_ = min(bin_, len(self.counts) - 1)
-        below = float(cumulative[bin_ - 1]) if bin_ else 0.0
-        inside = (target - below) / max(float(self.counts[bin_]), 1.0)
-        value = (bin_ - self.BINS + inside) * self.width
+        place = min(int(np.searchsorted(cumulative, target, side="left")), len(self.counts) - 1)
+        below = float(cumulative[place - 1]) if place else 0.0
+        inside = (target - below) / max(float(self.counts[place]), 1.0)
+        value = (place - self.BINS + inside) * self.width
         return float(np.clip(value, self.extremes.low, self.extremes.high))
 
     def range(self, percentile: float) -> tuple[float, float]:
@@ -122,14 +123,12 @@ class Histogram:
         tail = 1.0 - percentile / 100.0
         return self.quantile(tail), self.quantile(1.0 - tail)
 
-    def _fit(self, magnitude: float) -> None:
-        """Widen the bins until `magnitude` falls into one."""
-        needed = int(np.ceil(np.log2(max(magnitude, 1e-30) / (self.BINS - 1))))
-        if self._exponent is None:
-            self._exponent = needed
-        while self._exponent < needed:
+    def _widen(self, exponent: int) -> None:
+        if not self.counts.any():
+            self.exponent = max(self.exponent, exponent)
+        while self.exponent < exponent:
             self.counts = _halved(self.counts)
-            self._exponent += 1
+            self.exponent += 1
 
 
 def _halved(counts: Array) -> Array:
@@ -138,11 +137,4 @@ def _halved(counts: Array) -> Array:
     wide = np.zeros_like(counts)
     quarter = len(counts) // 4
     wide[quarter : quarter + len(pairs)] = pairs
-    return wide
-
-
-def _widened(histogram: Histogram, counts: Array) -> Histogram:
-    wide = Histogram()
-    wide.extremes, wide.counts = histogram.extremes, counts
-    wide._exponent = (histogram._exponent or 0) + 1
     return wide

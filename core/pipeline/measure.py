@@ -63,7 +63,7 @@ def _costs(model: ir.Model, input_shapes: Mapping[str, tuple[int, ...]], path: P
     from onnx_pare.graph.load import size_bytes
     from onnx_pare.graph.shapes import infer
 
-    return count(model, infer(model, input_shapes)).to_json(size_bytes(path))
+    return count(model, infer(model, input_shapes)).summary(size_bytes(path))
 
 
 def _latency(ready: Plan, original: Path, result: Path, progress: Progress) -> Latencies:

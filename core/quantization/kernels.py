@@ -117,7 +117,7 @@ def is_carrier(node: ir.Node) -> bool:
         return False
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
     if node.op_type == "Resize":
-        return attributes.get("mode", "nearest") == "nearest"
+        return bool(attributes.get("mode", "nearest") == "nearest")
     if node.op_type == "MaxPool":
         return len(node.outputs) == 1 or not node.outputs[1].uses()
     if node.op_type == "Pad":
@@ -131,7 +131,7 @@ def absorbed_activation(node: ir.Node) -> ir.Node | None:
     users = output.uses()
     if len(users) != 1 or output.is_graph_output() or len(node.outputs) != 1:
         return None
-    activation = users[0].node
+    activation: ir.Node = next(iter(users)).node
     if activation.domain != "" or activation.op_type not in ABSORBED or activation.graph is not node.graph:
         return None
     if activation.op_type == "Clip":

@@ -192,7 +192,7 @@ class _Writer:
 
         if zero is None:
             zero = np.zeros(scales.shape, integers.dtype)
-        inputs = [
+        inputs: list[ir.Value | None] = [
             self._initializer(f"{name}_quantized", integers),
             self._initializer(f"{name}_scale", scales),
             self._initializer(f"{name}_zero_point", zero),
