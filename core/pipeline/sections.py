@@ -150,8 +150,14 @@ def _readable(gate: str) -> str:
 
 
 Version = Annotated[int, AfterValidator(_known), WithJsonSchema({"const": VERSION})]
-Passes = tuple[Annotated[Step, PlainValidator(_read_step), PlainSerializer(_write_step)], ...]
-Preprocess = Annotated[
-    str | Preprocessing | None, PlainValidator(_read_preprocess), PlainSerializer(_write_preprocess)
-]
 Gates = tuple[Annotated[str, AfterValidator(_readable)], ...]
+# schema.py writes the schema of these two, which depends on the passes and presets there are
+Passes = tuple[
+    Annotated[Step, PlainValidator(_read_step), PlainSerializer(_write_step), WithJsonSchema({})], ...
+]
+Preprocess = Annotated[
+    str | Preprocessing | None,
+    PlainValidator(_read_preprocess),
+    PlainSerializer(_write_preprocess),
+    WithJsonSchema({}),
+]

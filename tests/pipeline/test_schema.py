@@ -24,6 +24,8 @@ TYPES = {
 def fits(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
     if "$ref" in schema and not fits(value, resolve(schema["$ref"], root), root):
         return False
+    if not all(fits(value, part, root) for part in schema.get("allOf", [])):
+        return False
     if "anyOf" in schema and not any(fits(value, branch, root) for branch in schema["anyOf"]):
         return False
     if "enum" in schema and value not in schema["enum"]:
