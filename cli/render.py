@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from onnx_pare.cli.figures import count_text, db_text, ms_text, percent_text, size_text
+from onnx_pare.cli import units
+from onnx_pare.cli.changes import Row, amount, speed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.console import Console
 
     from onnx_pare.pipeline.report import Report
     from onnx_pare.pipeline.run import Plan
-
-Row = tuple[str, str, str, str]
-# changes within this ratio are called the same
-SAME = 0.005
 
 
 def summary(report: Report, console: Console, report_json: str) -> None:
@@ -66,49 +61,29 @@ def plan(ready: Plan, console: Console) -> None:
 
 def _rows(report: Report) -> Iterator[Row]:
     before, after = report.before, report.after
-    yield _amount("size", before, after, "size_bytes", size_text, "smaller", "larger")
+    yield amount("size", "size_bytes", before, after, units.size, ("smaller", "larger"))
     for entry in report.latency:
         low, high = entry["interval"]
-        speed = _speed(entry["speedup"], low, high)
+        change = speed(entry["speedup"], low, high)
         detail = f"{entry['profile']}, {entry['kind']}, {entry['threads']} thread" + "s" * (
             entry["threads"] > 1
         )
-        before_ms, after_ms = ms_text(entry["before_ms"]), ms_text(entry["after_ms"])
-        yield "latency", before_ms, after_ms, f"{speed}  ({detail})"
+        before_ms, after_ms = units.duration(entry["before_ms"]), units.duration(entry["after_ms"])
+        yield "latency", before_ms, after_ms, f"{change}  ({detail})"
     if report.accuracy is not None:
         drop = report.accuracy.before - report.accuracy.after
         change = (
             "same" if drop == 0 else f"[{'red' if drop > 0.01 else 'default'}]{-100 * drop:+.2f} points[/]"
         )
-        shown = (percent_text(report.accuracy.before), percent_text(report.accuracy.after))
+        shown = (units.percent(report.accuracy.before), units.percent(report.accuracy.after))
         yield "top-1", *shown, f"{change}  ({report.accuracy.samples:,} labelled samples)"
-    yield "outputs", "", db_text(report.fidelity.sqnr_db), _agreement(report)
-    yield _amount("MACs", before, after, "macs", count_text, "fewer", "more")
+    yield "outputs", "", units.decibels(report.fidelity.sqnr_db), _agreement(report)
+    yield amount("MACs", "macs", before, after, units.count)
     if before["effective_macs"] != before["macs"] or after["effective_macs"] != after["macs"]:
-        yield _amount("MACs on nonzeros", before, after, "effective_macs", count_text, "fewer", "more")
+        yield amount("MACs on nonzeros", "effective_macs", before, after, units.count)
     if before["nonzero_params"] != after["nonzero_params"]:
-        yield _amount("nonzero weights", before, after, "nonzero_params", count_text, "fewer", "more")
-    yield _amount("activations", before, after, "peak_activation_bytes", size_text, "smaller", "larger")
-
-
-def _amount(
-    name: str, before: Mapping[str, Any], after: Mapping[str, Any], key: str, show: Any, less: str, more: str
-) -> Row:
-    old, new = before[key], after[key]
-    if not old or not new or abs(new / old - 1) < SAME:
-        change = "same" if old == new or (old and new) else ""
-    else:
-        change = f"{old / new:.2f}× {less}" if new < old else f"{new / old:.2f}× {more}"
-    return name, show(old), show(new), change
-
-
-def _speed(speedup: float, low: float, high: float) -> str:
-    interval = f"\\[{low:.2f}, {high:.2f}]"
-    if low > 1:
-        return f"[green]{speedup:.2f}× faster[/] {interval}"
-    if high < 1:
-        return f"[red]{1 / speedup:.2f}× slower[/] {interval}"
-    return f"{speedup:.2f}×, no clear change {interval}"
+        yield amount("nonzero weights", "nonzero_params", before, after, units.count)
+    yield amount("activations", "peak_activation_bytes", before, after, units.size, ("smaller", "larger"))
 
 
 def _agreement(report: Report) -> str:
@@ -116,13 +91,13 @@ def _agreement(report: Report) -> str:
     where = f"({report.fidelity.samples:,} {data} samples)"
     if report.fidelity.top1_agreement is None:
         return where
-    return f"{percent_text(report.fidelity.top1_agreement)} same top-1  {where}"
+    return f"{units.percent(report.fidelity.top1_agreement)} same top-1  {where}"
 
 
 def _passes(report: Report) -> Iterator[str]:
     for record in report.passes:
         done = f"{record.changed:,} changed" if record.changed else "nothing to do"
-        quality = f", {db_text(record.sqnr_db)}" if record.changed else ""
+        quality = f", {units.decibels(record.sqnr_db)}" if record.changed else ""
         yield f"pass     {record.name}: {done}{quality}, {record.seconds:.1f} s"
 
 

@@ -1,0 +1,42 @@
+"""Numbers as people read them, each with its unit."""
+
+from __future__ import annotations
+
+_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def count(number: float, unit: str = "") -> str:
+    """Return a count with three or four digits: `40.55 M`; with a unit, `40.55 MMACs`."""
+    for size, prefix in _STEPS:
+        if abs(number) >= size:
+            return f"{number / size:.4g} {prefix}{unit}"
+    return f"{number:.4g} {unit}".rstrip()
+
+
+def size(size_bytes: float) -> str:
+    """Return a size in decimal units: `1.09 MB`."""
+    return count(size_bytes, "B")
+
+
+def duration(ms: float) -> str:
+    """Return a latency: `0.363 ms`, `12.4 ms`, `1.25 s`."""
+    return f"{ms / 1000:.3g} s" if ms >= 1000 else f"{ms:.3g} ms"
+
+
+def seconds(value: float) -> str:
+    """Return a wall time: `0.4 s`, `1 min 20 s`."""
+    if value < 60:
+        return f"{value:.1f} s"
+    return f"{int(value // 60)} min {int(value % 60)} s"
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction in per cent: `90.45 %`."""
+    return f"{100 * fraction:.2f} %"
+
+
+def decibels(value: float | None) -> str:
+    """Return a signal-to-noise ratio: `30.5 dB`, `identical`, or a dash where there is none."""
+    if value is None:
+        return "–"
+    return "identical" if value == float("inf") else f"{value:.1f} dB"
