@@ -36,7 +36,7 @@ wheel-check: $(VENV)/tools
 	PYTHON=$(BIN)/python scripts/wheel_check
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .typecheck .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .typecheck .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
