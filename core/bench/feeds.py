@@ -1,0 +1,67 @@
+"""One batch of synthetic input, to time a model on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_pare.calibration.inputs import ModelInputs, model_inputs
+from onnx_pare.calibration.synthetic import synthetic_samples
+from onnx_pare.errors import ModelError, UsageError
+from onnx_pare.graph.session import Feeds
+from onnx_pare.graph.shapes import input_shapes
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def timing_feeds(
+    path: Path,
+    model: ir.Model,
+    *,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
+) -> Feeds:
+    """Return one synthetic sample, repeated to the batch.
+
+    Args:
+        path: Where the model comes from, for messages.
+        model: The model to feed.
+        batch: The batch; None takes the one in `shapes`, the model's own if that is fixed, or 1.
+        shapes: Sizes of free dimensions, by input name.
+        seed: Seed of the sample.
+
+    Raises:
+        ModelError: A free dimension has no size.
+        UsageError: The model cannot run at this batch, or `shapes` contradicts it.
+    """
+    try:
+        inputs = model_inputs(model, shapes)
+        sizes = input_shapes(model, shapes, batch=batch or 1)
+        sample = next(iter(synthetic_samples(model, count=1, seed=seed, shapes=shapes)))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", hint=error.hint) from error
+    rows = _rows(inputs, sizes)
+    if batch is not None and rows is not None and rows != batch:
+        raise UsageError(
+            f"{path}: --batch {batch}, but its batch is {rows}", hint="Leave out --batch for this model."
+        )
+    if inputs.batch is not None or rows is None:
+        return sample
+    repeated = {
+        spec.name: np.repeat(sample[spec.name], rows, axis=spec.axis)
+        for spec in inputs.specs
+        if spec.axis is not None
+    }
+    return sample | repeated
+
+
+def _rows(inputs: ModelInputs, sizes: Mapping[str, Sequence[int]]) -> int | None:
+    """Return the size of the axis that counts samples, None if no input has one."""
+    if inputs.batch is not None:
+        return inputs.batch
+    return next((sizes[spec.name][spec.axis] for spec in inputs.specs if spec.axis is not None), None)
