@@ -102,15 +102,15 @@ def table(results: Sequence[Result]) -> Table:
 def _row(result: Result) -> tuple[str, ...]:
     from rich.markup import escape
 
-    from onnx_pare.cli.figures import ms_text
+    from onnx_pare.cli.units import duration
 
     latency = result.latency
-    low, high = map(ms_text, latency.interval_ms)
+    low, high = map(duration, latency.interval_ms)
     return (
         escape(result.model.name),
         result.profile.name,
         result.profile.kind,
-        ms_text(latency.median_ms),
+        duration(latency.median_ms),
         f"{low.removesuffix(' ms')} to {high}",
-        ms_text(latency.p90_ms),
+        duration(latency.p90_ms),
     )

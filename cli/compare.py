@@ -87,34 +87,35 @@ def table(result: Versus) -> Table:
 
 
 def _rows(result: Versus) -> Iterator[Row]:
+    from onnx_pare.cli import units
     from onnx_pare.cli.changes import amount, speed
-    from onnx_pare.cli.figures import count_text, db_text, ms_text, percent_text, size_text
 
     costs, latency = result.costs, result.latency
-    yield amount("size", "size_bytes", *costs, size_text, ("smaller", "larger"))
+    yield amount("size", "size_bytes", *costs, units.size, ("smaller", "larger"))
     before_ms, after_ms = latency.before.median_ms, latency.after.median_ms
     yield (
         "latency",
-        ms_text(before_ms),
-        ms_text(after_ms),
+        units.duration(before_ms),
+        units.duration(after_ms),
         speed(latency.speedup, *latency.interval),
     )
     if result.accuracy is not None:
         before, after = result.accuracy.before, result.accuracy.after
         change = "same" if before == after else f"{100 * (after - before):+.2f} points"
-        yield "top-1", percent_text(before), percent_text(after), change
-    yield "outputs", "", db_text(result.fidelity.sqnr_db), _agreement(result)
-    yield amount("parameters", "params", *costs, count_text)
-    yield amount("nonzero", "nonzero_params", *costs, count_text)
-    yield amount("MACs", "macs", *costs, count_text)
-    yield amount("activations", "peak_activation_bytes", *costs, size_text, ("smaller", "larger"))
+        yield "top-1", units.percent(before), units.percent(after), change
+    yield "outputs", "", units.decibels(result.fidelity.sqnr_db), _agreement(result)
+    yield amount("parameters", "params", *costs, units.count)
+    if any(cost["nonzero_params"] != cost["params"] for cost in costs):
+        yield amount("nonzero", "nonzero_params", *costs, units.count)
+    yield amount("MACs", "macs", *costs, units.count)
+    yield amount("activations", "peak_activation_bytes", *costs, units.size, ("smaller", "larger"))
 
 
 def _agreement(result: Versus) -> str:
-    from onnx_pare.cli.figures import percent_text
+    from onnx_pare.cli.units import percent
 
     agreement = result.fidelity.top1_agreement
-    return "" if agreement is None else f"{percent_text(agreement)} same top-1"
+    return "" if agreement is None else f"{percent(agreement)} same top-1"
 
 
 def remarks(result: Versus) -> Iterator[str]:

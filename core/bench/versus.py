@@ -17,7 +17,8 @@ from onnx_pare.calibration.labelled import Labelled, open_labelled
 from onnx_pare.calibration.synthetic import synthetic_samples
 from onnx_pare.cost.count import count
 from onnx_pare.graph.load import load_model, size_bytes
-from onnx_pare.graph.shapes import infer, input_shapes
+from onnx_pare.graph.session import Feeds
+from onnx_pare.graph.shapes import infer
 from onnx_pare.graph.signature import signature
 from onnx_pare.progress import Progress, Silent
 
@@ -103,12 +104,12 @@ def versus(
     stricter = models[0] if model_inputs(models[1], inputs.shapes).batch is None else models[1]
     labelled = _labelled(stricter, inputs)
     samples = _samples(stricter, inputs)
-    costs = _cost(models[0], a, inputs.shapes), _cost(models[1], b, inputs.shapes)
+    feeds = next(iter(samples))
+    costs = _cost(models[0], a, feeds), _cost(models[1], b, feeds)
     accuracy = None
     if labelled is not None:
         accuracy = accuracy_pair(a, b, labelled, threads=threads, progress=progress)
     fidelity = compare(a, b, samples, threads=threads, progress=progress)
-    feeds = next(iter(samples))
     latency = measure_pair(a, b, feeds, threads=threads, runs=runs, seed=inputs.seed, progress=progress)
     return Versus((a, b), costs, fidelity, accuracy, latency, samples.source, samples.warnings)
 
@@ -136,5 +137,6 @@ def _samples(model: ir.Model, inputs: Inputs) -> Samples:
     return synthetic_samples(model, count=count, seed=inputs.seed, shapes=inputs.shapes)
 
 
-def _cost(model: ir.Model, path: Path, shapes: Shapes | None) -> Mapping[str, Any]:
-    return count(model, infer(model, input_shapes(model, shapes))).summary(size_bytes(path))
+def _cost(model: ir.Model, path: Path, feeds: Feeds) -> Mapping[str, Any]:
+    shapes = infer(model, {name: feed.shape for name, feed in feeds.items()})
+    return count(model, shapes).summary(size_bytes(path))
