@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
@@ -12,10 +12,16 @@ from onnx_pare.cli import units
 from onnx_pare.cli.changes import Row, amount, speed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from rich.console import Console
 
     from onnx_pare.pipeline.report import Report
     from onnx_pare.pipeline.run import Plan
+
+# share of weights that quantization alone may round to zero; more is pruning, and worth a line
+ROUNDED = 0.1
 
 
 def summary(report: Report, console: Console, report_json: str) -> None:
@@ -63,35 +69,39 @@ def _rows(report: Report) -> Iterator[Row]:
     before, after = report.before, report.after
     yield amount("size", "size_bytes", before, after, units.size, ("smaller", "larger"))
     for entry in report.latency:
-        low, high = entry["interval"]
-        change = speed(entry["speedup"], low, high)
-        detail = f"{entry['profile']}, {entry['kind']}, {entry['threads']} thread" + "s" * (
-            entry["threads"] > 1
-        )
-        before_ms, after_ms = units.duration(entry["before_ms"]), units.duration(entry["after_ms"])
-        yield "latency", before_ms, after_ms, f"{change}  ({detail})"
+        threads = f", {entry['threads']} threads" if entry["threads"] > 1 else ""
+        shown = units.duration(entry["before_ms"]), units.duration(entry["after_ms"])
+        change = speed(entry["speedup"], *entry["interval"])
+        yield f"latency {entry['profile']}{threads}", *shown, f"{change} {entry['kind']}"
     if report.accuracy is not None:
         drop = report.accuracy.before - report.accuracy.after
         change = (
             "same" if drop == 0 else f"[{'red' if drop > 0.01 else 'default'}]{-100 * drop:+.2f} points[/]"
         )
         shown = (units.percent(report.accuracy.before), units.percent(report.accuracy.after))
-        yield "top-1", *shown, f"{change}  ({report.accuracy.samples:,} labelled samples)"
+        yield "top-1", *shown, f"{change} ({report.accuracy.samples:,} labelled)"
     yield "outputs", "", units.decibels(report.fidelity.sqnr_db), _agreement(report)
-    yield amount("MACs", "macs", before, after, units.count)
-    if before["effective_macs"] != before["macs"] or after["effective_macs"] != after["macs"]:
-        yield amount("MACs on nonzeros", "effective_macs", before, after, units.count)
-    if before["nonzero_params"] != after["nonzero_params"]:
+    yield amount("compute", "macs", before, after, _macs)
+    if abs(_density(after) - _density(before)) > ROUNDED:
         yield amount("nonzero weights", "nonzero_params", before, after, units.count)
+        yield amount("compute on them", "effective_macs", before, after, _macs)
     yield amount("activations", "peak_activation_bytes", before, after, units.size, ("smaller", "larger"))
 
 
+def _macs(number: float) -> str:
+    return units.count(number, "MACs")
+
+
+def _density(cost: Mapping[str, Any]) -> float:
+    return float(cost["nonzero_params"] / cost["params"]) if cost["params"] else 1.0
+
+
 def _agreement(report: Report) -> str:
-    data = "synthetic" if report.fidelity.random_data else "calibration"
-    where = f"({report.fidelity.samples:,} {data} samples)"
+    data = "synthetic " if report.fidelity.random_data else ""
+    where = f"({report.fidelity.samples:,} {data}samples)"
     if report.fidelity.top1_agreement is None:
         return where
-    return f"{units.percent(report.fidelity.top1_agreement)} same top-1  {where}"
+    return f"{units.percent(report.fidelity.top1_agreement)} same top-1 {where}"
 
 
 def _passes(report: Report) -> Iterator[str]:

@@ -87,7 +87,6 @@ CARRIERS = frozenset(
         "Reshape",
         "Resize",
         "Slice",
-        "SpaceToDepth",
         "Split",
         "Squeeze",
         "Tile",
@@ -120,6 +119,8 @@ def is_carrier(node: ir.Node) -> bool:
         return bool(attributes.get("mode", "nearest") == "nearest")
     if node.op_type == "MaxPool":
         return len(node.outputs) == 1 or not node.outputs[1].uses()
+    if node.op_type == "Split":
+        return all(output.uses() or output.is_graph_output() for output in node.outputs)
     if node.op_type == "Pad":
         return attributes.get("mode", "constant") == "constant" and _pads_zero(node)
     return True

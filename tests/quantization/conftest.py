@@ -1,0 +1,77 @@
+"""Small float models, their int8 forms, and a look at what onnxruntime makes of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from onnx_pare.calibration.synthetic import synthetic_samples
+from onnx_pare.graph.save import write_model
+from onnx_pare.graph.session import Session
+from onnx_pare.passes.base import Context
+from onnx_pare.passes.quantize_int8 import QuantizeInt8
+
+HEADER = '<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>'
+
+
+def with_weights(text: str, seed: int = 0, **shapes: tuple[int, ...]) -> ir.Model:
+    """Parse a graph and give it seeded float32 weights of these shapes as initializers."""
+    model = ir.from_onnx_text(f"{HEADER} {text}")
+    rng = np.random.default_rng(seed)
+    values = ir.convenience.create_value_mapping(model.graph)
+    for name, shape in shapes.items():
+        fan_in = max(1, int(np.prod(shape[1:])))
+        array = (rng.normal(size=shape) / np.sqrt(fan_in)).astype(np.float32)
+        value = values[name]
+        value.const_value = ir.tensor(array, name=name)
+        value.shape, value.dtype = ir.Shape(shape), ir.DataType.FLOAT
+        model.graph.inputs.remove(value)
+        model.graph.register_initializer(value)
+    return model
+
+
+@pytest.fixture
+def quantized(tmp_path: Path) -> Callable[..., ir.Model]:
+    """Return a function that quantizes a model over seeded synthetic input."""
+
+    def quantize(model: ir.Model, **options: object) -> ir.Model:
+        context = Context(samples=synthetic_samples(model, count=8), scratch=tmp_path)
+        one = QuantizeInt8(QuantizeInt8.Options.model_validate(options))
+        return one.apply(model.clone(), context).model
+
+    return quantize
+
+
+@pytest.fixture
+def kernels_of(tmp_path: Path) -> Callable[[ir.Model], Counter[str]]:
+    """Return a function that counts the operators of the graph onnxruntime makes of a model."""
+
+    def count(model: ir.Model) -> Counter[str]:
+        path, optimized = tmp_path / "model.onnx", tmp_path / "optimized.onnx"
+        write_model(model, path)
+        Session(path, optimized_path=optimized)
+        return Counter(node.op_type for node in onnx.load(optimized).graph.node)
+
+    return count
+
+
+@pytest.fixture
+def sqnr_db(tmp_path: Path) -> Callable[[ir.Model, ir.Model], float]:
+    """Return a function that compares two models on synthetic input they have not been calibrated on."""
+    from onnx_pare.bench.fidelity import compare
+
+    def measure(before: ir.Model, after: ir.Model) -> float:
+        paths = tmp_path / "before.onnx", tmp_path / "after.onnx"
+        for model, path in zip((before, after), paths, strict=True):
+            write_model(model, path)
+        found = compare(*paths, synthetic_samples(before, count=4, seed=1)).sqnr_db
+        assert found is not None
+        return found
+
+    return measure
