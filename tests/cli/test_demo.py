@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,18 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
+def session() -> str:
+    """Return what the README says that the demo prints."""
+    readme = Path(__file__).resolve().parents[2] / "README.md"
+    (block,) = re.findall(r"```text\n\$ pare demo\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    return str(block)
+
+
+def labels(output: str) -> list[str]:
+    """Return the first word of each line: the rest is this machine's numbers."""
+    return [line.split()[0] for line in output.splitlines() if line.strip() and line[0] != " "]
+
+
 def test_the_demo_end_to_end_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     first = run()
@@ -32,6 +45,8 @@ def test_the_demo_end_to_end_and_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert report["after"]["size_bytes"] < 0.5 * report["before"]["size_bytes"]
     assert report["calibration"]["random"] is False
     assert all(gate["passed"] for gate in report["gates"])
+
+    assert labels(first.output) == labels(session()), "scripts/readme_session writes the README's anew"
 
     second = run()
     assert second.exit_code == 0, second.output
