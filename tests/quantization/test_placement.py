@@ -49,7 +49,8 @@ def test_float_outputs_of_gemm_and_matmul_stay_float():
 
 def test_a_follower_that_only_floats_read_stays_float():
     model = with_weights(
-        "g (float[1, 4, 8, 8] x, float[4, 4, 1, 1] w) => (float[1, 4, 8, 8] y) { a = Conv(x, w) y = Sigmoid(a) }",
+        "g (float[1, 4, 8, 8] x, float[4, 4, 1, 1] w) => (float[1, 4, 8, 8] y) "
+        "{ a = Conv(x, w) y = Sigmoid(a) }",
         w=(4, 4, 1, 1),
     )
     assert not place(model.graph).followers

@@ -11,8 +11,8 @@ from .conftest import with_weights
 Quantize = Callable[..., ir.Model]
 Measure = Callable[[ir.Model, ir.Model], float]
 
-BRANCHING = """g (float[N, 3, 12, 12] image, float[8, 3, 3, 3] v, float[8] bias, float[8, 8, 3, 3] w, float[8, 5] u)
-    => (float[N, 8, 10, 10] features, float[N, 5] scores) {
+BRANCHING = """g (float[N, 3, 12, 12] image, float[8, 3, 3, 3] v, float[8] bias, float[8, 8, 3, 3] w,
+    float[8, 5] u) => (float[N, 8, 10, 10] features, float[N, 5] scores) {
     c = Conv(image, v, bias)
     features = Relu(c)
     d = Conv <pads = [1, 1, 1, 1]> (features, w)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from onnx_pare.calibration.data import open_samples
+from onnx_pare.calibration.labelled import open_labelled
+from onnx_pare.calibration.preprocess import PRESETS
+from onnx_pare.errors import UsageError
+from onnx_pare.graph.load import load_model
+from onnx_pare.graph.save import write_model
+from onnx_pare.passes.base import Context, Outcome
+from onnx_pare.passes.quantize_int8 import QuantizeInt8
+
+Check = Callable[..., Outcome]
+HEADER = '<ir_version: 8, opset_import: ["": 17]>'
+NOTHING_TO_DO = f"{HEADER} g (float[N, 4] x) => (float[N, 4] y) {{ y = Relu(x) }}"
+
+
+def int8(**options: object) -> QuantizeInt8:
+    return QuantizeInt8(QuantizeInt8.Options.model_validate(options))
+
+
+def mlp(opset: int = 17) -> ir.Model:
+    model = ir.from_onnx_text(
+        f"""<ir_version: 8, opset_import: ["": {opset}]>
+        g (float[N, 8] x) => (float[N, 3] y) {{ h = MatMul(x, w) y = Add(h, b) }}"""
+    )
+    values = ir.convenience.create_value_mapping(model.graph)
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (8, 3)), ("b", (3,))):
+        values[name].const_value = ir.tensor(rng.normal(size=shape).astype(np.float32), name=name)
+        model.graph.register_initializer(values[name])
+    for index, node in enumerate(model.graph):
+        node.name = f"{node.op_type}_{index}"
+    return model
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+def test_nothing_to_quantize_leaves_the_model_untouched_and_says_so(mode: str, check_untouched: Check):
+    outcome = check_untouched(int8(mode=mode), NOTHING_TO_DO)
+    assert "no " in outcome.warnings[0]
+
+
+def test_a_quantized_model_is_left_alone(check_untouched: Check):
+    outcome = check_untouched(
+        int8(),
+        f"""{HEADER} g (float[1, 4] x, float s, uint8 z) => (float[1, 4] y) {{
+            q = QuantizeLinear(x, s, z)
+            y = DequantizeLinear(q, s, z)
+        }}""",
+    )
+    assert "quantized already" in outcome.warnings[0]
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_an_old_opset_is_raised_for_scales_per_channel(opset: int, context: Callable[..., Context]):
+    model = mlp(opset)
+    outcome = int8().apply(model, context(model))
+    assert outcome.model.graph.opset_imports[""] == max(opset, 13)
+    assert outcome.changed == 1
+
+
+def test_a_selector_that_matches_nothing_is_an_error(context: Callable[..., Context]):
+    model = mlp()
+    with pytest.raises(UsageError, match=r"skip: 'head/\*' matches no node"):
+        int8(skip=["head/*"]).apply(model, context(model))
+
+
+def test_skipped_nodes_stay_float(check_untouched: Check):
+    assert check_untouched(int8(skip=["op:MatMul"]), mlp()).warnings
+
+
+def test_nodes_in_subgraphs_are_left_and_counted(context: Callable[..., Context]):
+    model = ir.from_onnx_text(
+        f"""{HEADER} g (float[1, 4] x, bool c) => (float[1, 4] y) {{
+            y = If (c) <
+                then_branch = a () => (float[1, 4] p) {{
+                    w = Constant <value = float[4, 4] {{{", ".join(["0.5"] * 16)}}}> ()
+                    p = MatMul(x, w)
+                }},
+                else_branch = b () => (float[1, 4] q) {{ q = Identity(x) }}
+            >
+        }}"""
+    )
+    outcome = int8().apply(model, context(model))
+    assert outcome.changed == 0
+    assert "outside subgraphs" in outcome.warnings[0]
+
+
+@pytest.mark.parametrize("calibration", ["minmax", "percentile"])
+@pytest.mark.parametrize(
+    ("name", "preset", "allowed"),
+    [
+        ("resnet20_cifar10", "imagenet", 0.015),
+        ("mlperf_tiny_resnet8_cifar10", "raw", 0.015),
+        ("alibaba_mobilenet_cifar10", "imagenet", 0.02),
+        ("mlperf_tiny_kws_dscnn", None, 0.015),
+    ],
+)
+def test_real_models_keep_their_accuracy(
+    name: str, preset: str | None, allowed: float, calibration: str, shared: Path, tmp_path: Path
+):
+    """On 400 samples; benchmarks/ has the figures on all of them."""
+    from onnx_pare.bench.accuracy import accuracy_pair
+
+    path = shared / "models" / f"{name}.onnx"
+    model = load_model(path)
+    data = "kws" if "kws" in name else "cifar10"
+    preprocess = PRESETS[preset] if preset else None
+    samples = open_samples(
+        shared / "data" / f"{data}_calibration.npz", model, preprocess=preprocess, limit=64
+    )
+    labelled = open_labelled(
+        shared / "data" / f"{data}_validation.npz", model, preprocess=preprocess, limit=400
+    )
+    context = Context(samples, tmp_path, threads=os.cpu_count() or 1)
+    write_model(int8(calibration=calibration).apply(model, context).model, tmp_path / "int8.onnx")
+    accuracy = accuracy_pair(path, tmp_path / "int8.onnx", labelled)
+    assert accuracy.before - accuracy.after <= allowed
