@@ -33,7 +33,8 @@ def unweighted(model: ir.Model) -> onnx.ModelProto:
                 value.const_value = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=name)
         return ir.to_proto(model)
     finally:
-        del graph.inputs[fed:]
+        while len(graph.inputs) > fed:
+            graph.inputs.pop()  # `del` would leave the values marked as inputs
         graph.initializers.clear()
         for value, tensor in held.values():
             value.const_value = tensor

@@ -1,1 +1,1 @@
-"""Which weights to zero, and how many activations are."""
+"""Importance scores, masks, and what is known about zeros."""

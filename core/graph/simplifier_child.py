@@ -1,0 +1,46 @@
+"""The process that runs onnxsim; started by `simplifier.run_onnxsim`, never imported by it.
+
+Arguments: source file, target file, seconds until it ends itself, names of optimizers to skip.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+# what onnxsim may unfold out of Expand, Tile and ConstantOfShape; more would make files larger, not simpler
+UNFOLD_LIMIT = "1MB"
+
+
+def main(source: str, target: str, timeout_s: float, skip: list[str]) -> None:
+    """Simplify `source` into `target`; an exception ends the process with its text on stderr."""
+    _die_first(timeout_s)
+    import onnx
+    import onnxsim
+
+    wanted: dict[str, Any] = {
+        "skipped_optimizers": skip,
+        "tensor_size_threshold": UNFOLD_LIMIT,
+        "certify": False,
+    }
+    known = inspect.signature(onnxsim.simplify).parameters  # releases differ
+    simplified, _ = onnxsim.simplify(source, **{k: v for k, v in wanted.items() if k in known})
+    large = simplified.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF
+    onnx.save(simplified, target, save_as_external_data=large, location=f"{Path(target).name}.data")
+
+
+def _die_first(timeout_s: float) -> None:
+    """Outlive neither the parent's patience nor its memory."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(math.ceil(timeout_s) + 1)
+    score = Path("/proc/self/oom_score_adj")  # Linux: of two processes, this one is killed for memory
+    if score.exists():
+        score.write_text("1000")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4:])
