@@ -38,6 +38,7 @@ LEVELS = {
 SAME_LEVEL = {
     ("bench", "calibration"): "measures on the samples and labels that calibration reads",
     ("bench", "cost"): "puts the costs of two models side by side",
+    ("cost", "sparsity"): "skips the zero activations whose fraction a model's metadata gives",
 }
 # slow to import; rich is quicker, and typer may load it itself
 HEAVY = {"numpy", "onnx", "onnxruntime", "onnx_ir", "onnxsim", "PIL", "pydantic", "yaml"}

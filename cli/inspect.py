@@ -1,0 +1,145 @@
+"""`pare inspect`: what a model costs, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnx_pare.cost.count import Cost, NodeCost
+
+HEADERS = ("node", "op", "MACs", "params", "weights", "output", "dtype", "zeros")
+RIGHT = (False, False, True, True, True, False, False, True)
+# widths that the other columns leave to the names of nodes and operators in a narrow terminal
+OTHERS_WIDTH, OP_WIDTH, NAME_WIDTH = 56, 12, 12
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file.")],
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="INPUT=DIMS", help="Sizes of an input, as in input=1x3x224x224; repeatable."),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Batch; by default the model's own, or 1 if it is free.")
+    ] = None,
+    json: Annotated[
+        str, typer.Option("--json", metavar="PATH", help="Write JSON to PATH; - is stdout.")
+    ] = "",
+) -> None:
+    """Count MACs, parameters, bytes and activation memory of a model, node by node."""
+    from onnx_pare.cli import console
+    from onnx_pare.cli.models import check_json_target
+    from onnx_pare.cost.count import count
+    from onnx_pare.graph.load import load_model, size_bytes
+    from onnx_pare.graph.shapes import infer, input_shapes, parse_shapes
+
+    given = parse_shapes(shape or [])
+    check_json_target(json, [model])
+    loaded = load_model(model)
+    _check_batch(loaded, batch)
+    inputs = input_shapes(loaded, given, batch or 1)
+    cost = count(loaded, infer(loaded, inputs))
+    if json:
+        console.write_json(to_json(cost, size_bytes(model)), json)
+    if json != "-":
+        out = console.out()
+        head, *rows = table(cost.rows, out.width if out.is_terminal else None)
+        out.print(head, style="bold", markup=False, soft_wrap=True)
+        for line in (*rows, "", *totals(cost, inputs, size_bytes(model))):
+            out.print(line, markup=False, soft_wrap=True)
+
+
+def to_json(cost: Cost, size_bytes: int) -> dict[str, Any]:
+    """Return the document of `pare inspect --json`; `macs` is null where a node could not be counted."""
+    return {
+        "schema": "onnx-pare/inspect/1",
+        "totals": {**cost.totals(), "size_bytes": size_bytes},
+        "nodes": [_node_json(row) for row in cost.rows],
+        "uncounted_ops": cost.uncounted_ops,
+    }
+
+
+def table(rows: Sequence[NodeCost], width: int | None) -> Iterator[str]:
+    """Yield the aligned lines of the table, its header first; cut to `width` columns, if that is given."""
+    names, ops = [row.name for row in rows], [row.op for row in rows]
+    if width is not None:
+        ops = [op if len(op) <= OP_WIDTH else f"{op[: OP_WIDTH - 1]}…" for op in ops]
+        names = [_cut(name, max(NAME_WIDTH, width - OTHERS_WIDTH - OP_WIDTH)) for name in names]
+    cells = [HEADERS, *((name, op, *_figures(row)) for name, op, row in zip(names, ops, rows, strict=True))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        padded = (
+            cell.rjust(wide) if right else cell.ljust(wide)
+            for cell, wide, right in zip(line, widths, RIGHT, strict=True)
+        )
+        yield " ".join(padded).rstrip()
+
+
+def totals(cost: Cost, inputs: Mapping[str, Sequence[int]], size_bytes: int) -> Iterator[str]:
+    """Yield the lines of the totals."""
+    from onnx_pare.cli.units import count, percent, size
+
+    macs, params = cost.macs, cost.params
+    yield f"input        {', '.join(f'{name} {_dims(shape)}' for name, shape in inputs.items())}"
+    exact = f"({macs:,} MACs, {2 * macs:,} FLOPs)"
+    yield f"MACs         {count(macs, 'MACs')} = {count(2 * macs, 'FLOPs')}  {exact}"
+    if cost.effective_macs != macs:
+        yield f"on nonzeros  {count(cost.effective_macs, 'MACs')}  ({cost.effective_macs:,} MACs)"
+    zeros = 1 - cost.nonzero_params / params if params else 0.0
+    yield f"parameters   {params:,}, of them {percent(zeros)} zero"
+    yield f"weights      {size(cost.weight_bytes)}, file {size(size_bytes)}"
+    yield f"activations  {size(cost.activation_bytes)} in all, {size(cost.peak_activation_bytes)} at the peak"
+    yield f"nodes        {cost.nodes:,}, of them {len(cost.rows):,} left when constants are folded"
+    for entry in cost.uncounted:
+        yield f"NOT COUNTED  {entry.op}, {entry.nodes}×: {entry.reason}"
+
+
+def _node_json(row: NodeCost) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "op": row.op,
+        "macs": row.macs,
+        "params": row.params,
+        "weight_bytes": row.weight_bytes,
+        "output_shape": None if row.output_shape is None else list(row.output_shape),
+        "dtype": row.dtype,
+        "weight_sparsity": row.weight_sparsity,
+    }
+
+
+def _figures(row: NodeCost) -> tuple[str, ...]:
+    from onnx_pare.cli.units import count, size
+
+    return (
+        "?" if row.macs is None else count(row.macs) if row.macs else "",
+        count(row.params) if row.params else "",
+        size(row.weight_bytes) if row.weight_bytes else "",
+        "?" if row.output_shape is None else _dims(row.output_shape),
+        row.dtype,
+        f"{100 * row.weight_sparsity:.1f} %" if row.params else "",
+    )
+
+
+def _dims(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _cut(text: str, width: int) -> str:
+    """Keep the end of a long name: names differ there."""
+    return text if len(text) <= width else "…" + text[1 - width :]
+
+
+def _check_batch(model: ir.Model, batch: int | None) -> None:
+    from onnx_pare.errors import UsageError
+    from onnx_pare.graph.signature import signature
+
+    first = {port.name: port.shape[0] for port in signature(model).inputs if port.shape}
+    fixed = [f"{name} {dim}" for name, dim in first.items() if isinstance(dim, int) and dim != batch]
+    if batch is not None and len(fixed) == len(first):
+        raise UsageError(f"--batch {batch}: the model's batch is fixed: {', '.join(fixed)}")
