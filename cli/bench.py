@@ -40,7 +40,7 @@ class Result:
 
 
 def bench(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="ONNX files, folders or globs.")],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="ONNX files, folders or globs.")],
     profile: Annotated[
         list[str] | None,
         typer.Option("--profile", "-p", metavar="NAME", help="Hardware profile; repeatable."),
