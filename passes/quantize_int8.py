@@ -73,6 +73,7 @@ class QuantizeInt8(Pass):
         return self._static(model, skipped, context)
 
     def _static(self, model: ir.Model, skipped: set[ir.Node], context: Context) -> Outcome:
+        from onnx_pare.graph.batchnorm import fold_batch_norms
         from onnx_pare.graph.opset import raise_opset
         from onnx_pare.quantization.placement import place
         from onnx_pare.quantization.qdq import insert
@@ -81,6 +82,7 @@ class QuantizeInt8(Pass):
             return Outcome(model, 0, warnings=(_nothing_to_do(model, "Conv, Gemm or MatMul"),))
         names = {node.name for node in skipped}
         model = raise_opset(model, OPSET)
+        folded = fold_batch_norms(model)  # a BatchNormalization between Conv and Relu would stay float
         placement = place(model.graph, [node for node in model.graph if node.name in names])
         insert(
             model, placement, self._calibrate(model, placement, context), per_channel=self.options.per_channel
@@ -90,6 +92,7 @@ class QuantizeInt8(Pass):
             "integer_nodes": len(placement.axes) + len(placement.followers) + len(placement.carriers),
             "quantized_weights": len(placement.axes),
             "quantized_tensors": len(placement.owner),
+            "folded_batch_norms": folded,
             **_left_in_subgraphs(model),
         }
         return Outcome(model, len(placement.axes) + len(placement.followers) + len(placement.carriers), notes)

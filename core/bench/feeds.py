@@ -52,12 +52,16 @@ def timing_feeds(
         )
     if inputs.batch is not None or rows is None:
         return sample
-    repeated = {
-        spec.name: np.repeat(sample[spec.name], rows, axis=spec.axis)
+    return repeated(sample, inputs, rows)
+
+
+def repeated(sample: Feeds, inputs: ModelInputs, batch: int) -> Feeds:
+    """Return one sample `batch` times, along the axis of each input that counts samples."""
+    return sample | {
+        spec.name: np.repeat(sample[spec.name], batch, axis=spec.axis)
         for spec in inputs.specs
         if spec.axis is not None
     }
-    return sample | repeated
 
 
 def _rows(inputs: ModelInputs, sizes: Mapping[str, Sequence[int]]) -> int | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx_pare.errors import ModelError, OutputError
+from onnx_pare.errors import ModelError, OutputError, UsageError
 from onnx_pare.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def plan(job: Job) -> Plan:
     labelled = None
     if recipe.evaluation_path is not None:
         labelled = open_labelled(recipe.evaluation_path, model, preprocess=recipe.preprocessing, **common)
-    feeds = benchmark_feeds(samples, recipe.benchmark.batch)
+    feeds = _benchmark_feeds(job, model, samples)
     shapes = {name: tuple(array.shape) for name, array in feeds.items()}
     return Plan(job, model, samples, labelled, profiles, feeds, shapes)
 
@@ -164,15 +164,23 @@ def run(job: Job, progress: Progress | None = None) -> Report:
     )
 
 
-def benchmark_feeds(samples: Samples, batch: int) -> Feeds:
-    """Return the first `batch` samples as one input; repeated if there are fewer."""
-    import numpy as np
+def _benchmark_feeds(job: Job, model: ir.Model, samples: Samples) -> Feeds:
+    """Return a sample, repeated to the recipe's batch.
 
-    feeds, count = next(samples.batches(batch))
-    if count >= batch or any(feed.ndim == 0 or feed.shape[0] != count for feed in feeds.values()):
-        return feeds
-    repeats = -(-batch // count)
-    return {name: np.concatenate([array] * repeats)[:batch] for name, array in feeds.items()}
+    Raises:
+        UsageError: The model's batch is fixed to another number.
+    """
+    from onnx_pare.bench.feeds import repeated
+    from onnx_pare.calibration.inputs import model_inputs
+
+    sample, _ = next(samples.batches(1))
+    inputs, batch = model_inputs(model, job.shapes), job.recipe.benchmark.batch
+    if batch in (1, inputs.batch):
+        return sample
+    if inputs.batch is not None or all(spec.axis is None for spec in inputs.specs):
+        fixed = "has no batch axis" if inputs.batch is None else f"has the fixed batch {inputs.batch}"
+        raise UsageError(f"{job.model}: cannot run at batch {batch}: it {fixed}", hint="Leave out --batch.")
+    return repeated(sample, inputs, batch)
 
 
 @contextmanager

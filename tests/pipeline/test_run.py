@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from onnx_pare.errors import ModelError, OutputError, UsageError
+from onnx_pare.graph.load import load_model
+from onnx_pare.graph.save import write_model
+from onnx_pare.pipeline.recipe import Recipe, load_recipe
+from onnx_pare.pipeline.run import Job, plan, run
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Return the file of a small classifier with a free batch."""
+    net = ir.from_onnx_text(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[N, 16] x) => (float[N, 5] y)
+        { h = MatMul(x, a) r = Relu(h) y = MatMul(r, b) }"""
+    )
+    values = ir.convenience.create_value_mapping(net.graph)
+    rng = np.random.default_rng(0)
+    for name, shape in (("a", (16, 32)), ("b", (32, 5))):
+        values[name].const_value = ir.tensor(rng.normal(size=shape).astype(np.float32), name=name)
+        net.graph.register_initializer(values[name])
+    write_model(net, tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+def recipe(folder: Path, text: str) -> Recipe:
+    (folder / "test.yaml").write_text(f"version: 1\nbenchmark: {{profiles: []}}\n{text}")
+    return load_recipe(str(folder / "test.yaml"))
+
+
+def test_the_result_lies_beside_the_model_and_loads(model: Path, tmp_path: Path):
+    report = run(Job(model, recipe(tmp_path, "passes: [quantize_int8]")))
+    assert report.output is not None
+    assert report.output.path == tmp_path / "net.test.onnx"
+    assert report.output.sha256 == hashlib.sha256(report.output.path.read_bytes()).hexdigest()
+    kinds = {node.op_type for node in load_model(report.output.path).graph}
+    assert "QuantizeLinear" in kinds
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "net.test.onnx", "test.yaml"]
+
+
+def test_the_report_has_the_documented_keys_and_no_nan(model: Path, tmp_path: Path):
+    np.savez(tmp_path / "val.npz", x=np.eye(16, dtype=np.float32), y=np.arange(16) % 5)
+    text = "passes: [quantize_int8]\nevaluation: {data: val.npz}\ngates: [sqnr_db>=10, top1_drop<=1]"
+    text = text.replace("passes", "calibration: {samples: 4}\npasses")
+    (tmp_path / "test.yaml").write_text(f"version: 1\nbenchmark: {{runs: 3}}\n{text}")
+    report = run(Job(model, load_recipe(str(tmp_path / "test.yaml")), seed=3, command="optimize net.onnx"))
+    found = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert found["schema"] == "onnx-pare/report/1"
+    assert set(found) == {
+        "schema", "tool", "seed", "command", "model", "recipe", "calibration", "passes", "before", "after",
+        "fidelity", "accuracy", "latency", "gates", "warnings", "output", "seconds", "peak_rss_bytes",
+    }  # fmt: skip
+    assert set(found["model"]) >= {"path", "sha256", "size_bytes", "opset", "inputs", "outputs"}
+    assert found["model"]["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["N", 16]}]
+    assert found["calibration"] == {"source": "synthetic (seed 3)", "samples": 4, "random": True}
+    assert set(found["before"]) == set(found["after"]) == {
+        "size_bytes", "params", "nonzero_params", "macs", "effective_macs", "peak_activation_bytes", "nodes",
+        "uncounted_ops",
+    }  # fmt: skip
+    assert found["before"]["macs"] == 16 * 32 + 32 * 5
+    assert found["accuracy"]["samples"] == 16
+    (entry,) = found["latency"]
+    assert (entry["profile"], entry["kind"], entry["runs"]) == ("local", "measured", 3)
+    assert [gate["passed"] for gate in found["gates"]] == [True, True]
+    assert found["passes"][0]["options"]["mode"] == "static"
+
+
+def test_gates_that_are_not_met_still_write(model: Path, tmp_path: Path):
+    report = run(Job(model, recipe(tmp_path, "passes: [quantize_int8]\ngates: ['size_ratio<=0.01']")))
+    assert not report.passed
+    assert (tmp_path / "net.test.onnx").is_file()
+
+
+def test_the_same_seed_gives_the_same_bytes(model: Path, tmp_path: Path):
+    one = recipe(tmp_path, "passes: [quantize_int8]")
+    shas = {run(Job(model, one, tmp_path / f"{i}.onnx", seed=7)).output.sha256 for i in (0, 1)}  # type: ignore[union-attr]
+    assert len(shas) == 1
+
+
+def test_a_model_that_nothing_changes_is_copied_byte_for_byte(tmp_path: Path):
+    net = ir.from_onnx_text(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[N, 4] x) => (float[N, 4] y) { y = Relu(x) }'
+    )
+    write_model(net, tmp_path / "net.onnx")
+    run(Job(tmp_path / "net.onnx", recipe(tmp_path, "passes: [quantize_int8]")))
+    assert (tmp_path / "net.test.onnx").read_bytes() == (tmp_path / "net.onnx").read_bytes()
+
+
+def test_synthetic_calibration_is_said(model: Path, tmp_path: Path):
+    report = run(Job(model, recipe(tmp_path, "passes: [quantize_int8]")))
+    assert any("synthetic" in warning for warning in report.warnings)
+
+
+def test_an_existing_output_is_kept_unless_told_otherwise(model: Path, tmp_path: Path):
+    (tmp_path / "net.test.onnx").write_text("mine")
+    one = recipe(tmp_path, "passes: [quantize_int8]")
+    with pytest.raises(OutputError, match="exists already"):
+        run(Job(model, one))
+    assert (tmp_path / "net.test.onnx").read_text() == "mine"
+    run(Job(model, one, overwrite=True))
+    load_model(tmp_path / "net.test.onnx")
+
+
+def test_the_input_is_never_the_output(model: Path, tmp_path: Path):
+    before = model.read_bytes()
+    with pytest.raises(OutputError, match="is the input model"):
+        run(Job(model, recipe(tmp_path, "passes: [quantize_int8]"), model, overwrite=True))
+    assert model.read_bytes() == before
+
+
+def test_free_dimensions_must_be_given(tmp_path: Path):
+    net = ir.from_onnx_text(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[N, L] x) => (float[N, L] y) { y = Relu(x) }'
+    )
+    write_model(net, tmp_path / "net.onnx")
+    one = recipe(tmp_path, "passes: [quantize_int8]")
+    with pytest.raises(ModelError, match="'L'"):
+        plan(Job(tmp_path / "net.onnx", one))
+    assert plan(Job(tmp_path / "net.onnx", one, shapes={"x": (1, 7)})).input_shapes == {"x": (1, 7)}
+
+
+def test_the_batch_is_that_of_the_benchmark(model: Path, tmp_path: Path):
+    (tmp_path / "test.yaml").write_text("version: 1\nbenchmark: {batch: 6}\npasses: [quantize_int8]")
+    assert plan(Job(model, load_recipe(str(tmp_path / "test.yaml")))).input_shapes == {"x": (6, 16)}
+
+
+def test_a_fixed_batch_cannot_be_another(tmp_path: Path):
+    net = ir.from_onnx_text(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[2, 4] x) => (float[2, 4] y) { y = Relu(x) }'
+    )
+    write_model(net, tmp_path / "net.onnx")
+    (tmp_path / "test.yaml").write_text("version: 1\nbenchmark: {batch: 6}\npasses: [quantize_int8]")
+    with pytest.raises(UsageError, match="fixed batch 2"):
+        plan(Job(tmp_path / "net.onnx", load_recipe(str(tmp_path / "test.yaml"))))
+
+
+def test_ctrl_c_leaves_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from onnx_pare.pipeline import measure
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "measure", interrupted)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        run(Job(model, recipe(tmp_path, "passes: [quantize_int8]")))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "test.yaml"]
