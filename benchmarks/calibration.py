@@ -2,9 +2,9 @@
 
     python benchmarks/calibration.py [--samples 32 512] [--rounds 1] [--peer-samples 64]
 
-Builds ResNet-50 (He et al. 2015) with seeded weights, then calibrates it on seeded 224x224 images. Each tool runs
-in a process of its own; peak memory is that process's, as the operating system counts it. `inference` runs the
-unchanged model over the same images: the floor. Prints each time over it.
+Builds ResNet-50 (He et al. 2015) with seeded weights, then calibrates it on seeded 224x224 images. Each tool
+runs in a process of its own; peak memory is that process's, as the operating system counts it. `inference`
+runs the unchanged model over the same images: the floor. Prints each time over it.
 """
 
 from __future__ import annotations
@@ -192,6 +192,12 @@ def measure(tool: str, model: Path, count: int) -> dict[str, float]:
     return found
 
 
+def row(tool: str, count: int, found: dict[str, float], floor: float) -> str:
+    per_sample_ms = 1e3 * found["seconds"] / count
+    times = f"{found['seconds']:>8.2f} {per_sample_ms:>10.1f} {found['seconds'] / floor:>11.2f}"
+    return f"{tool:<24} {count:>7} {times} {found['peak_bytes'] / 1e6:>8.0f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -216,11 +222,7 @@ def main() -> None:
                         continue
                     found = measure(tool, model, count)
                     floor = found["seconds"] if tool == "inference" else floor
-                    print(
-                        f"{tool:<24} {count:>7} {found['seconds']:>8.2f} {1e3 * found['seconds'] / count:>10.1f} "
-                        f"{found['seconds'] / floor:>11.2f} {found['peak_bytes'] / 1e6:>8.0f}",
-                        flush=True,
-                    )
+                    print(row(tool, count, found, floor), flush=True)
 
 
 if __name__ == "__main__":

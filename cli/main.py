@@ -56,12 +56,20 @@ def _app(**options: Any) -> typer.Typer:
     return typer.Typer(help=HELP, add_completion=False, pretty_exceptions_enable=False, **options)
 
 
-def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from onnx_pare import __version__
 
         print(f"onnx-pare {__version__}")
         raise typer.Exit
+
+
+def _version(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+    ),
+) -> None:
+    """Hold the option `--version`; its callback does the work."""
 
 
 def _run(app: Callable[..., Any]) -> None:
