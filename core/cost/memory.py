@@ -7,6 +7,7 @@ Assumptions, those of a runtime with an ideal allocator (no fragmentation, no wo
   last reader, a graph output to the end; constants and weights are not activations;
 - views (Reshape, Squeeze, …) share memory with their input;
 - element-wise functions of one tensor write in place, if nothing reads it later and it is no graph input;
+- an operator between DequantizeLinear and QuantizeLinear runs on integers, no floats are stored (`fused`);
 - while a node with subgraphs runs, the most demanding of its branches, or its body, adds its own peak.
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_pare.cost.constants import is_constant_node
+from onnx_pare.cost.fused import fused
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -105,8 +107,10 @@ def _with_views(
     """Give every activation its buffer, views that of their input, with first and last use."""
     home: dict[str, _Buffer] = {}
 
+    merged = fused(nodes, constants)
+
     def place(value: ir.Value, position: int, is_input: bool = False) -> None:
-        info = shapes.get(value.name or "")
+        info = shapes.get(merged.stored_as.get(value.name or "", value.name or ""))
         if value.name and value.name not in constants:
             home[value.name] = _Buffer(info.size_bytes if info else 0, position, position, is_input)
 
@@ -119,7 +123,8 @@ def _with_views(
         for value in node.outputs:
             place(value, position)
         source, view = _first(node.inputs), _first(node.outputs)
-        if node.op_type in VIEWS and not node.domain and source in home and view in home:
+        is_view = (node.op_type in VIEWS and not node.domain) or node in merged.views
+        if is_view and source in home and view in home:
             home[view] = home[source]
     for value in graph.outputs:
         if value.name in home:

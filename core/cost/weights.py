@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from onnx_pare.graph.shapes import Shapes
 
+_NARROW = frozenset({"int2", "int4", "int8", "uint2", "uint4", "uint8"})
 _FLOATS = ("float", "bfloat", "complex")
 
 
@@ -63,6 +64,8 @@ class Weights:
         if info is None:
             return []
         quantized = QUANTIZED.get(op, {}).get(slot)
+        if op == "Gather" and slot == 0 and len(info.shape) > 1 and info.dtype in _NARROW:
+            quantized = -1  # an embedding; tables of indices are wider
         if quantized is None and not info.dtype.startswith(_FLOATS):
             return []
         if info.elements == 1 and op not in SCALAR_PARAMS and op not in MACS:
@@ -125,8 +128,17 @@ def distinct(weights: Iterable[Weight]) -> list[Weight]:
     return list({weight.name: weight for weight in weights}.values())
 
 
+def _dequantizer(node: ir.Node) -> ir.Node | None:
+    """Return what dequantizes the rows that a lookup takes from a quantized embedding."""
+    readers = node.outputs[0].consumers()
+    return next((reader for reader in readers if reader.op_type == "DequantizeLinear"), None)
+
+
 def _zero_point(node: ir.Node, slot: int | None) -> ZeroPoint:
     """Convolutions have a zero point for each output channel, the first axis; matrices for each column."""
+    dequantizer = _dequantizer(node) if node.op_type == "Gather" else None
+    if dequantizer is not None:
+        return ZeroPoint(_input(dequantizer, 2))
     if slot is None or slot < 0:
         return ZeroPoint()
     transposed = "Conv" in node.op_type or node.attributes.get_int("transB", 0) == 1

@@ -121,6 +121,22 @@ def test_blockwise_zero_points(counted: Any) -> None:
     assert (cost.params, cost.nonzero_params) == (6, 1)
 
 
+def test_an_embedding_that_is_dequantized_after_the_lookup(counted: Any) -> None:
+    cost = counted(
+        """g (int64[1,5] i, uint8[7,4] q) => (float[a,b,c] y) <float s = {1}, uint8 z = {3}> {
+            h = Gather(q, i)
+            y = DequantizeLinear(h, s, z)
+        }""",
+        {"q": np.full((7, 4), 3, np.uint8)},
+    )
+    assert (cost.params, cost.nonzero_params, cost.weight_bytes) == (28, 0, 28)
+
+
+def test_indices_are_no_parameters(counted: Any) -> None:
+    cost = counted("g (int64[1,2] i) => (int64[a,b] y) <int64[3] t = {1,2,3}> { y = Gather(t, i) }")
+    assert cost.params == 0
+
+
 def test_constant_of_shape_is_a_weight_that_is_not_built(counted: Any) -> None:
     text = """g (float[1,100000] x) => (float[a,b] y) <int64[2] s = {100000, 1000000}> {
         w = ConstantOfShape <value = float[1] {0.01}> (s)

@@ -1,0 +1,73 @@
+"""Which Q/DQ pairs a runtime fuses away, so that their float tensors never exist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+ACTIVATIONS = frozenset({"Clip", "Relu"})
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What quantized kernels leave out.
+
+    Attributes:
+        views: Nodes that copy nothing: QuantizeLinear, activations before it, DequantizeLinear.
+        stored_as: Name of a float tensor -> name of the quantized one that is stored in its place.
+    """
+
+    views: frozenset[ir.Node]
+    stored_as: dict[str, str]
+
+
+def fused(nodes: Sequence[ir.Node], constants: frozenset[str]) -> Fused:
+    """Find the operators that run on integers, as onnxruntime does.
+
+    Such a node reads only dequantized tensors and constants, and all that it makes goes, maybe by way of Relu or
+    Clip, into QuantizeLinear alone. A dequantized tensor that only such nodes read is never stored as float.
+    """
+    views: set[ir.Node] = set()
+    stored_as: dict[str, str] = {}
+    integer: set[ir.Node] = set()
+    for node in nodes:
+        ends = [_quantized_as(value) for value in node.outputs] if _is_dequantized(node, constants) else [()]
+        if not all(ends):
+            continue
+        integer.add(node)
+        for value, chain in zip(node.outputs, ends, strict=True):
+            views.update(chain)
+            for floating in (value, *(step.outputs[0] for step in chain[:-1])):
+                stored_as[floating.name or ""] = chain[-1].outputs[0].name or ""
+    for node in nodes:
+        source, made = node.inputs[0] if node.inputs else None, node.outputs[0]
+        if node.op_type == "DequantizeLinear" and source is not None and not made.is_graph_output():
+            readers = made.consumers()
+            if readers and all(reader in integer for reader in readers):
+                views.add(node)
+                stored_as[made.name or ""] = source.name or ""
+    return Fused(frozenset(views), stored_as)
+
+
+def _is_dequantized(node: ir.Node, constants: frozenset[str]) -> bool:
+    """Return whether a node reads activations, and each comes out of a DequantizeLinear."""
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        return False
+    makers = [v.producer() for v in node.inputs if v is not None and v.name not in constants]
+    return bool(makers) and all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
+
+
+def _quantized_as(value: ir.Value) -> tuple[ir.Node, ...]:
+    """Return the nodes from a tensor to the QuantizeLinear that ends it; none if something else reads it."""
+    readers = value.consumers()
+    if len(readers) != 1 or value.is_graph_output():
+        return ()
+    (reader,) = readers
+    if reader.op_type == "QuantizeLinear":
+        return (reader,)
+    rest = _quantized_as(reader.outputs[0]) if reader.op_type in ACTIVATIONS else ()
+    return (reader, *rest) if rest else ()
