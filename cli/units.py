@@ -19,15 +19,9 @@ def size(size_bytes: float) -> str:
 
 
 def duration(ms: float) -> str:
-    """Return a latency: `0.363 ms`, `12.4 ms`, `1.25 s`."""
-    return f"{ms / 1000:.3g} s" if ms >= 1000 else f"{ms:.3g} ms"
-
-
-def seconds(value: float) -> str:
-    """Return a wall time: `0.4 s`, `1 min 20 s`."""
-    if value < 60:
-        return f"{value:.1f} s"
-    return f"{int(value // 60)} min {int(value % 60)} s"
+    """Return a latency in three digits: `0.363 ms`, `12.4 ms`, `1.25 s`."""
+    number, unit = (ms / 1000, "s") if ms >= 1000 else (ms, "ms")
+    return f"{number:#.3g}".rstrip(".") + f" {unit}"
 
 
 def percent(fraction: float) -> str:
