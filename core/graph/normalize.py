@@ -22,7 +22,8 @@ def use_empty_domain(proto: onnx.ModelProto) -> None:
     for node in protos.nodes(proto):
         if node.domain == "ai.onnx":
             node.domain = ""
-    for owner in (proto, *proto.functions):
+    owners: list[onnx.ModelProto | onnx.FunctionProto] = [proto, *proto.functions]
+    for owner in owners:
         versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in owner.opset_import}
         if len(versions) != len(owner.opset_import) or any(o.domain == "ai.onnx" for o in owner.opset_import):
             del owner.opset_import[:]
@@ -99,8 +100,8 @@ def hold_constants_in_memory(model: ir.Model) -> None:
             if isinstance(value.const_value, ir.ExternalTensor):
                 value.const_value = _loaded(value.const_value)
 
-    for graph in (*model.graphs(), *model.functions.values()):
-        for node in graph:
+    for body in (*model.graphs(), *model.functions.values()):
+        for node in body:
             for name, attribute in list(node.attributes.items()):
                 if attribute.type != ir.AttributeType.TENSOR or attribute.is_ref():
                     continue
@@ -109,7 +110,7 @@ def hold_constants_in_memory(model: ir.Model) -> None:
                     node.attributes[name] = ir.AttrTensor(name, _loaded(tensor))
 
 
-def _loaded(tensor: ir.ExternalTensor) -> ir.Tensor:
+def _loaded(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
     import onnx_ir as ir
 
     copy = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)

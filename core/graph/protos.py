@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import onnx
-    from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
 
 
@@ -67,7 +66,7 @@ def _is_tensor(message: Message) -> bool:
     return name == "TensorProto"
 
 
-def _tensor_texts(message: Message) -> Iterator[tuple[FieldDescriptor, Any]]:
+def _tensor_texts(message: Message) -> Iterator[tuple[Any, Any]]:
     fields = message.DESCRIPTOR.fields_by_name
     for name in ("name", "doc_string", "external_data"):
         yield fields[name], getattr(message, name)
