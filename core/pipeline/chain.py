@@ -70,7 +70,8 @@ def run_passes(
     for index, one in enumerate(passes, start=1):
         before = [record.name for record in records]
         start = time.perf_counter()
-        outcome = _apply(one, model.clone(), context, before)
+        with context.progress.task(f"pass {index} of {len(passes)}: {one.name}", None):
+            outcome = _apply(one, model.clone(), context, before)
         seconds = time.perf_counter() - start
         warnings += outcome.warnings
         if outcome.changed:
