@@ -89,7 +89,11 @@ def _bias(layer: ir.Node, channels: int) -> Array | None:
     if value is None:
         return np.zeros(channels)
     array = constant(value)
-    if array is None or array.size not in (1, channels) or array.shape[-1:] not in ((), (1,), (channels,)):
+    if (
+        array is None
+        or (array.size != 1 and array.shape[-1:] != (array.size,))
+        or array.size not in (1, channels)
+    ):
         return None
     beta = layer.attributes.get_float("beta", 1.0) if layer.op_type == "Gemm" else 1.0
     return np.broadcast_to(beta * array.astype(np.float64).reshape(-1), (channels,))

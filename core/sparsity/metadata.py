@@ -34,6 +34,7 @@ FRACTION = f"{PREFIX}zero_fraction"
 PER_CHANNEL = f"{PREFIX}zero_fraction_per_channel"
 CHANNEL_AXIS = f"{PREFIX}channel_axis"
 DEAD_CHANNELS = f"{PREFIX}dead_channels"
+_NODE_KEYS = (FRACTION, PER_CHANNEL, CHANNEL_AXIS, DEAD_CHANNELS)
 MODEL_PREFIX = f"{PREFIX}sparsity."
 
 
@@ -95,13 +96,16 @@ def read_zeros(node: ir.Node) -> Zeros | None:
 
 
 def write_zeros(node: ir.Node, zeros: Zeros) -> bool:
-    """Annotate the node and return whether that changed anything."""
+    """Annotate the node in place of what it said before, and return whether that changed anything."""
     properties = {FRACTION: _decimal(zeros.fraction)}
     if zeros.channel_axis is not None:
         properties[PER_CHANNEL] = _json([round(fraction, 4) for fraction in zeros.per_channel])
         properties[CHANNEL_AXIS] = str(zeros.channel_axis)
         properties[DEAD_CHANNELS] = _json(list(zeros.dead_channels))
-    return _put(node.metadata_props, properties)
+    stale = [key for key in _NODE_KEYS if key in node.metadata_props and key not in properties]
+    for key in stale:
+        del node.metadata_props[key]
+    return _put(node.metadata_props, properties) or bool(stale)
 
 
 def read_measurement(model: ir.Model) -> Measurement | None:
