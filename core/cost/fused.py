@@ -28,29 +28,31 @@ class Fused:
 def fused(nodes: Sequence[ir.Node], constants: frozenset[str]) -> Fused:
     """Find the operators that run on integers, as onnxruntime does.
 
-    Such a node reads only dequantized tensors and constants, and all that it makes goes, maybe by way of Relu or
-    Clip, into QuantizeLinear alone. A dequantized tensor that only such nodes read is never stored as float.
+    Such a node reads only dequantized tensors and constants, and all that it makes goes, maybe by way of Relu
+    or Clip, into QuantizeLinear alone. A dequantized tensor that only such nodes read is never stored as float.
     """
     views: set[ir.Node] = set()
     stored_as: dict[str, str] = {}
     integer: set[ir.Node] = set()
     for node in nodes:
-        ends = [_quantized_as(value) for value in node.outputs] if _is_dequantized(node, constants) else [()]
-        if not all(ends):
+        chains = [_quantized_as(value) for value in node.outputs]
+        if not (_is_dequantized(node, constants) and all(chains)):
             continue
         integer.add(node)
-        for value, chain in zip(node.outputs, ends, strict=True):
+        for value, chain in zip(node.outputs, chains, strict=True):
             views.update(chain)
             for floating in (value, *(step.outputs[0] for step in chain[:-1])):
                 stored_as[floating.name or ""] = chain[-1].outputs[0].name or ""
     for node in nodes:
-        source, made = node.inputs[0] if node.inputs else None, node.outputs[0]
-        if node.op_type == "DequantizeLinear" and source is not None and not made.is_graph_output():
-            readers = made.consumers()
-            if readers and all(reader in integer for reader in readers):
-                views.add(node)
-                stored_as[made.name or ""] = source.name or ""
+        if node.op_type == "DequantizeLinear" and node.inputs[0] is not None and _feeds(node, integer):
+            views.add(node)
+            stored_as[node.outputs[0].name or ""] = node.inputs[0].name or ""
     return Fused(frozenset(views), stored_as)
+
+
+def _feeds(node: ir.Node, integer: set[ir.Node]) -> bool:
+    readers = node.outputs[0].consumers()
+    return bool(readers) and not node.outputs[0].is_graph_output() and all(r in integer for r in readers)
 
 
 def _is_dequantized(node: ir.Node, constants: frozenset[str]) -> bool:
@@ -62,7 +64,7 @@ def _is_dequantized(node: ir.Node, constants: frozenset[str]) -> bool:
 
 
 def _quantized_as(value: ir.Value) -> tuple[ir.Node, ...]:
-    """Return the nodes from a tensor to the QuantizeLinear that ends it; none if something else reads it."""
+    """Return the nodes from a tensor to the QuantizeLinear it ends in; none if something else reads it."""
     readers = value.consumers()
     if len(readers) != 1 or value.is_graph_output():
         return ()
