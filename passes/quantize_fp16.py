@@ -120,7 +120,9 @@ class QuantizeFp16(Pass):
         context: Context,
     ) -> str | None:
         """Find by trial an operator without which the model loads: a crash leaves no message to read."""
-        for operator in sorted(operators):
+        from onnx_pare.quantization.half_plan import HEAVY
+
+        for operator in sorted(operators, key=lambda operator: (operator in HEAVY, operator)):
             made = _convert(source, refused | {operator}, largest, self.options.margin)
             if not _refusal(made.model, context.scratch):
                 return operator
@@ -206,8 +208,11 @@ def _already(model: ir.Model) -> str:
     if quantized:
         return f"is quantized already ({', '.join(sorted({node.op_type for node in quantized}))})"
     halves = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-    values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
-    if any(tensor.dtype in halves for tensor in tensors(model)) or any(v.dtype in halves for v in values):
+    made = [
+        value.dtype for value in (*model.graph.inputs, *(v for node in model.graph for v in node.outputs))
+    ]
+    cast = [node.attributes.get_int("to", 0) for node in model.graph if node.op_type == "Cast"]
+    if any(dtype in halves for dtype in (*made, *cast, *(tensor.dtype for tensor in tensors(model)))):
         return "holds half precision already"
     return ""
 
@@ -218,17 +223,21 @@ def _largest(model: ir.Model, plan: Plan, context: Context) -> dict[str, float]:
     from onnx_pare.calibration.observers import MinMax
 
     observers = {value.name or "": MinMax() for value in plan.activations()}
-    if not observers:
-        return {}
-    seen: Mapping[str, MinMax] = observe(
-        model,
-        observers,
-        context.samples,
-        scratch=context.scratch,
-        threads=context.threads,
-        progress=context.progress,
-    )
-    return {name: max(-observer.low, observer.high) for name, observer in seen.items()}
+    for name in observers.keys() & model.graph.initializers.keys():  # weights that a caller may override
+        default = model.graph.initializers[name].const_value
+        if default is not None:
+            observers[name].update(default.numpy())
+    fetched = {name: observers[name] for name in observers if name not in model.graph.initializers}
+    if fetched:
+        observe(
+            model,
+            fetched,
+            context.samples,
+            scratch=context.scratch,
+            threads=context.threads,
+            progress=context.progress,
+        )
+    return {name: max(-observer.low, observer.high) for name, observer in observers.items()}
 
 
 def _stored(model: ir.Model, skipped: set[str], min_elements: int, *, bf16: bool) -> Iterator[ir.Value]:
@@ -238,8 +247,9 @@ def _stored(model: ir.Model, skipped: set[str], min_elements: int, *, bf16: bool
     from onnx_pare.graph.edit import constant
     from onnx_pare.quantization.half_plan import fits
 
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
+    constants = [node.outputs[0] for node in model.graph if node.op_type == "Constant"]
+    for value in (*model.graph.initializers.values(), *constants):
+        tensor = ir.convenience.get_const_tensor(value)
         if tensor is None or tensor.dtype != ir.DataType.FLOAT or tensor.size < min_elements:
             continue
         if value.is_graph_output() or any(use.node.name in skipped for use in value.uses()):

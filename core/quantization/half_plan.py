@@ -19,6 +19,8 @@ LARGEST = 65504.0
 SMALLEST_NORMAL = 2.0**-14
 # how well a weight must survive: plain rounding to 11 bits leaves about 70 dB
 WEIGHT_SQNR_DB = 40.0
+# elements of a weight looked at in one go, whatever its size
+_BLOCK = 1 << 20
 # what half precision is for: matrix products
 HEAVY = frozenset(
     {"Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "Einsum", "Attention", "LSTM", "GRU", "RNN"}
@@ -118,10 +120,14 @@ def fits(array: np.ndarray[Any, Any]) -> bool:
     """Return whether a float32 weight survives in half: no overflow, and rounding noise 40 dB below it."""
     import numpy as np
 
-    if array.size == 0 or not np.isfinite(array).all() or np.abs(array).max() > LARGEST:
-        return array.size == 0
-    power = float(np.square(array, dtype=np.float64).sum())
-    noise = float(np.square(array.astype(np.float16).astype(np.float64) - array).sum())
+    power = noise = 0.0
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK].astype(np.float64)
+        if not np.abs(block).max() <= LARGEST:  # NaN compares false
+            return False
+        power += float(np.square(block).sum())
+        noise += float(np.square(block.astype(np.float16) - block).sum())
     return noise <= power * 10 ** (-WEIGHT_SQNR_DB / 10)
 
 

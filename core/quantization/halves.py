@@ -1,0 +1,182 @@
+"""Rewriting a graph to half precision: weights, types, and one Cast wherever the two meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onnx_pare.graph.edit import Names, add_initializer, constant
+from onnx_pare.quantization.half_plan import Plan, casts, float_uses, is_half
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+
+@dataclass
+class Written:
+    """What a rewrite did.
+
+    Attributes:
+        weights: Weights that are half now.
+        saved_bytes: How much smaller they are.
+        casts: Cast nodes inserted.
+    """
+
+    weights: int = 0
+    saved_bytes: int = 0
+    casts: int = 0
+
+
+def write_halves(model: ir.Model, plan: Plan) -> Written:
+    """Turn the nodes of the plan to float16, in place.
+
+    The graph's inputs and outputs keep their names and types; a value inside that both kinds of node read gets
+    exactly one Cast.
+    """
+    import onnx_ir as ir
+
+    written, names = Written(), Names(model)
+    values = _touched(plan)
+    needing = [value for value in values if casts(value, plan)]
+    made_half = [value for value in values if constant(value) is None and is_half(value, plan)]
+    for value in values:
+        if constant(value) is not None:
+            _halve_constant(model.graph, value, plan, names, written)
+    for value in needing:
+        if is_half(value, plan):
+            _cast_back(model.graph, value, float_uses(value, plan), names)
+        else:
+            uses = [(use.node, use.idx) for use in value.uses()]
+            reading = [use for use in uses if use not in float_uses(value, plan)]
+            half = _cast(model.graph, value, ir.DataType.FLOAT16, names.new(f"{value.name}_fp16"), names)
+            _redirect(reading, half)
+        written.casts += 1
+    for value in made_half:
+        if value.type is not None:
+            _retype(value, ir.DataType.FLOAT16)
+    return written
+
+
+def store_halves(model: ir.Model, dtype: ir.DataType, values: Iterable[ir.Value]) -> Written:
+    """Store weights in `dtype` and cast them to float32 where they are read, in place.
+
+    Args:
+        model: The model.
+        dtype: FLOAT16 or BFLOAT16.
+        values: Float32 initializers and outputs of Constant nodes of the main graph; no graph inputs or outputs.
+    """
+    import onnx_ir as ir
+
+    written, names = Written(), Names(model)
+    suffix = "fp16" if dtype == ir.DataType.FLOAT16 else "bf16"
+    for value in list(values):
+        array = constant(value)
+        if array is None:
+            continue
+        stored = _rounded(array, dtype)
+        half = add_initializer(model.graph, names.new(f"{value.name}_{suffix}"), stored)
+        uses = [(use.node, use.idx) for use in value.uses()]
+        producer = value.producer()
+        restored = _cast(model.graph, half, ir.DataType.FLOAT, value.name or "", names)
+        _redirect(uses, restored)
+        if producer is None:
+            model.graph.initializers.pop(value.name or "")
+        else:
+            model.graph.remove(producer, safe=True)
+        written.weights += 1
+        written.casts += 1
+        written.saved_bytes += array.nbytes - stored.nbytes
+    return written
+
+
+def _rounded(array: np.ndarray[Any, Any], dtype: ir.DataType) -> np.ndarray[Any, Any]:
+    return array.astype(dtype.numpy())
+
+
+def _retype(value: ir.Value, dtype: ir.DataType) -> None:
+    """Give a value another element type; clones of a model share the type objects, so it gets a new one."""
+    import onnx_ir as ir
+
+    value.type = ir.TensorType(dtype)
+
+
+def _touched(plan: Plan) -> list[ir.Value]:
+    found: dict[ir.Value, None] = {}
+    for node, slots in plan.slots.items():
+        found.update((node.inputs[i], None) for i in sorted(slots.inputs) if node.inputs[i] is not None)  # type: ignore[misc]
+        found.update((node.outputs[i], None) for i in sorted(slots.outputs))
+    return list(found)
+
+
+def _halve_constant(graph: ir.Graph, value: ir.Value, plan: Plan, names: Names, written: Written) -> None:
+    """Turn a weight half in place; if float32 nodes read it too, they keep it and the others get a copy."""
+    import onnx_ir as ir
+
+    array = constant(value)
+    assert array is not None
+    half = _rounded(array, ir.DataType.FLOAT16)
+    kept = float_uses(value, plan)
+    written.weights += 1
+    if kept or value.is_graph_output():
+        uses = [(use.node, use.idx) for use in value.uses()]
+        _redirect(
+            [use for use in uses if use not in kept],
+            add_initializer(graph, names.new(f"{value.name}_fp16"), half),
+        )
+        written.saved_bytes -= half.nbytes
+        return
+    tensor = ir.tensor(half, name=value.name)
+    node = value.producer()
+    if node is None:
+        value.const_value = tensor
+    else:
+        node.attributes.clear()
+        node.attributes["value"] = ir.AttrTensor("value", tensor)
+        value.const_value = None
+    _retype(value, ir.DataType.FLOAT16)
+    written.saved_bytes += array.nbytes - half.nbytes
+
+
+def _cast_back(graph: ir.Graph, value: ir.Value, uses: list[tuple[ir.Node, int]], names: Names) -> None:
+    """Give a value that is half now a float32 twin, which takes over its name if it is a graph output."""
+    import onnx_ir as ir
+
+    name = value.name or ""
+    if not value.is_graph_output():
+        _redirect(uses, _cast(graph, value, ir.DataType.FLOAT, names.new(f"{name}_fp32"), names))
+        return
+    value.name = names.new(f"{name}_fp16")
+    full = _cast(graph, value, ir.DataType.FLOAT, name, names)
+    _redirect(uses, full)
+    for index, output in enumerate(graph.outputs):
+        if output is value:
+            graph.outputs[index] = full
+
+
+def _cast(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, name: str, names: Names) -> ir.Value:
+    """Insert a Cast right behind the value's producer, and return what it makes."""
+    import onnx_ir as ir
+
+    shape = None if value.shape is None else value.shape.copy()
+    made = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
+    node = ir.Node(
+        "",
+        "Cast",
+        [value],
+        [ir.AttrInt64("to", int(dtype))],
+        outputs=[made],
+        name=names.new(f"{value.name}_to_{'fp32' if dtype == ir.DataType.FLOAT else 'fp16'}"),
+    )
+    producer = value.producer()
+    if producer is None:
+        graph.insert_before(graph[0], node)
+    else:
+        graph.insert_after(producer, node)
+    return made
+
+
+def _redirect(uses: Iterable[tuple[ir.Node, int]], value: ir.Value) -> None:
+    for node, index in uses:
+        node.replace_input_with(index, value)
