@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ModelError
 from onnx_pare.graph.load import first_line
+from onnx_pare.graph.metadata import carry_metadata
 from onnx_pare.graph.normalize import name_nodes
 from onnx_pare.graph.unweighted import unweighted
 
@@ -40,7 +40,7 @@ def raise_opset(model: ir.Model, minimum: int) -> ir.Model:
         InlinePass()(source)
     result = ir.from_proto(_convert(unweighted(source), version, minimum))
     _restore_inputs_and_weights(result, source)
-    _restore_metadata(result, source)
+    carry_metadata(source, result)
     name_nodes(result)
     return result
 
@@ -92,31 +92,3 @@ def _restore_inputs_and_weights(result: ir.Model, source: ir.Model) -> None:
             graph.register_initializer(value)
         if value.name not in inputs:
             graph.inputs.remove(value)
-
-
-def _restore_metadata(result: ir.Model, source: ir.Model) -> None:
-    """Copy what the converter drops: metadata and doc strings, node by node by the name of the output."""
-    result.metadata_props.update(source.metadata_props)
-    result.graph.metadata_props.update(source.graph.metadata_props)
-    result.doc_string, result.graph.doc_string = source.doc_string, source.graph.doc_string
-    result.graph.name = source.graph.name
-    values = {value.name: value for value in _values(result)}
-    for value in _values(source):
-        twin = values.get(value.name)
-        if twin is None:
-            continue
-        twin.metadata_props.update(value.metadata_props)
-        twin.doc_string = value.doc_string
-        node, made = value.producer(), twin.producer()
-        if node is not None and made is not None:
-            made.name = node.name or made.name
-            made.metadata_props.update(node.metadata_props)
-            made.doc_string = node.doc_string
-
-
-def _values(model: ir.Model) -> Iterator[ir.Value]:
-    for graph in model.graphs():
-        yield from graph.inputs
-        yield from graph.initializers.values()
-        for node in graph:
-            yield from node.outputs
