@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """One model on one profile."""
+    """One model on one profile; `macs` are those of one run."""
 
     model: Path
+    macs: int
     profile: Profile
     latency: Latency
 
@@ -36,6 +37,7 @@ class Result:
             "threads": self.latency.threads,
             "runs": self.latency.runs,
             "unseen_ops": [],
+            "macs": self.macs,
         }
 
 
@@ -60,40 +62,50 @@ def bench(
     ] = "",
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bars.")] = False,
 ) -> None:
-    """Measure the latency of models on this machine, on synthetic input."""
+    """Count MACs and measure the latency of models on this machine, on synthetic input."""
     from onnx_pare.bench.feeds import timing_feeds
     from onnx_pare.bench.latency import measure
     from onnx_pare.cli import console
     from onnx_pare.cli.models import check_json_target, find_models
+    from onnx_pare.cost.count import count
     from onnx_pare.graph.load import load_model
-    from onnx_pare.graph.shapes import parse_shapes
+    from onnx_pare.graph.shapes import infer, parse_shapes
     from onnx_pare.hw_profiles.profiles import LOCAL, resolve
 
     profiles, shapes = resolve(profile or [LOCAL.name]), parse_shapes(shape or [])
     paths = find_models(models)
     check_json_target(json, paths)
-    feeds = [timing_feeds(path, load_model(path), batch=batch, shapes=shapes, seed=seed) for path in paths]
+    prepared = []
+    for path in paths:
+        model = load_model(path)
+        feeds = timing_feeds(path, model, batch=batch, shapes=shapes, seed=seed)
+        macs = count(model, infer(model, {name: array.shape for name, array in feeds.items()})).macs
+        prepared.append((path, feeds, macs))
     results = []
     with console.progress(not no_progress) as bars:
-        for path, feed in zip(paths, feeds, strict=True):
-            latency = measure(path, feed, threads=threads, runs=runs, seed=seed, progress=bars)
-            results += [Result(path, one, latency) for one in profiles]
+        for path, feeds, macs in prepared:
+            latency = measure(path, feeds, threads=threads, runs=runs, seed=seed, progress=bars)
+            results += [Result(path, macs, one, latency) for one in profiles]
     if json:
         rows = [result.to_json() for result in results]
         console.write_json({"schema": "onnx-pare/bench/1", "results": rows}, json)
     if json != "-":
         console.out().print(table(results))
-        console.out().print(f"one run with {threads} thread{'s' if threads > 1 else ''}, in onnxruntime")
+        said = f"one run with {threads} thread{'s' if threads > 1 else ''}, in onnxruntime; 1 MAC = 2 FLOPs"
+        console.out().print(said)
 
 
 def table(results: Sequence[Result]) -> Table:
     """Return the table of results, models as rows."""
     from rich.table import Table
 
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     shown.add_column("model", overflow="fold")
-    for header in ("profile", "", "median", "95 % interval", "p90"):
-        shown.add_column(header, justify="left" if header in ("profile", "") else "right", no_wrap=True)
+    shown.add_column("MACs", justify="right", no_wrap=True)
+    for header in ("profile", ""):
+        shown.add_column(header, no_wrap=True)
+    for header in ("median", "95 % interval", "p90"):
+        shown.add_column(header, justify="right", no_wrap=True)
     for result in results:
         shown.add_row(*_row(result))
     return shown
@@ -102,15 +114,16 @@ def table(results: Sequence[Result]) -> Table:
 def _row(result: Result) -> tuple[str, ...]:
     from rich.markup import escape
 
-    from onnx_pare.cli.units import duration
+    from onnx_pare.cli.units import count, duration
 
     latency = result.latency
-    low, high = map(duration, latency.interval_ms)
+    low, high = (duration(ms).removesuffix(" ms") for ms in latency.interval_ms)
     return (
         escape(result.model.name),
+        count(result.macs),
         result.profile.name,
         result.profile.kind,
         duration(latency.median_ms),
-        f"{low.removesuffix(' ms')} to {high}",
+        f"\\[{low}, {high}]",
         duration(latency.p90_ms),
     )

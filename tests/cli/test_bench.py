@@ -45,6 +45,7 @@ def test_json_is_the_contract_and_all_there_is_on_stdout(model: Path) -> None:
         "threads",
         "runs",
         "unseen_ops",
+        "macs",
     ]
     assert (entry["model"], entry["profile"], entry["kind"]) == (str(model), "local", "measured")
     assert (entry["threads"], entry["runs"], entry["unseen_ops"]) == (1, 3, [])
@@ -54,9 +55,9 @@ def test_json_is_the_contract_and_all_there_is_on_stdout(model: Path) -> None:
 def test_the_table_says_measured_and_names_each_model(model: Path, tmp_path: Path) -> None:
     write(tmp_path / "neg.onnx", "(float[2] x) => (float[2] y) { y = Neg (x) }")
     lines = run(tmp_path, "--runs", 3, "-p", "local", "--threads", 2).splitlines()
-    assert [line.split()[:3] for line in lines[1:3]] == [
-        ["neg.onnx", "local", "measured"],
-        ["relu.onnx", "local", "measured"],
+    assert [line.split()[:4] for line in lines[1:3]] == [
+        ["neg.onnx", "0", "local", "measured"],
+        ["relu.onnx", "0", "local", "measured"],
     ]
     assert lines[-1] == "one run with 2 threads, in onnxruntime"
     assert max(map(len, lines)) <= 80
