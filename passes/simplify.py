@@ -99,7 +99,10 @@ class Simplify(Pass):
             return Outcome(model, 0, warnings=(f"{found}; left as it is",))
         trial = _Trial(model, context, Path(tempfile.mkdtemp(dir=context.scratch)))
         write_model(model, trial.before)
-        return _outcome(trial, *self._first_that_holds(trial))
+        try:
+            return _outcome(trial, *self._first_that_holds(trial))
+        finally:
+            _remove(trial.before, trial.after)
 
     def _first_that_holds(self, trial: _Trial) -> tuple[ir.Model, str]:
         """Return the first result without objection, and how it was made; the model if none is simpler."""
@@ -122,6 +125,12 @@ class Simplify(Pass):
             logger.info("simplify: %s rolled back: %s", name, reason)
             trial.rolled_back.append({"attempt": name, "reason": reason})
         return trial.model, ""
+
+
+def _remove(*models: Path) -> None:
+    for path in models:
+        path.unlink(missing_ok=True)
+        path.with_name(path.name + ".data").unlink(missing_ok=True)
 
 
 def _attempt(trial: _Trial, skip: tuple[str, ...] | None, timeout_s: float) -> ir.Model:
