@@ -65,10 +65,14 @@ def add_initializer(graph: ir.Graph, name: str, array: np.ndarray[Any, Any]) -> 
 
 
 def set_constant(value: ir.Value, array: np.ndarray[Any, Any]) -> None:
-    """Give an initializer, or the output of a Constant node, a new content of the same shape and type."""
+    """Give an initializer, or the output of a Constant node, a new content of the same shape.
+
+    Its element type becomes the array's. The type object is new: clones of a model share theirs.
+    """
     import onnx_ir as ir
 
     tensor = ir.tensor(array, name=value.name)
+    value.type = ir.TensorType(tensor.dtype)
     node = value.producer()
     if node is None:
         value.const_value = tensor

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import mmap
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from onnx_pare.errors import ModelError
 from onnx_pare.graph import normalize, protos, weights
@@ -96,7 +97,10 @@ def _read(path: Path) -> onnx.ModelProto:
         size = path.stat().st_size
         if size == 0:
             raise ModelError(f"{path}: the file is empty")
-        proto = onnx.load(str(path), format="protobuf", load_external_data=False)
+        proto = onnx.ModelProto()
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            # a mapped file is not held beside what is parsed; the stubs know only bytes
+            proto.ParseFromString(cast(bytes, memoryview(mapped)))
     except DecodeError as error:
         raise ModelError(
             f"{path}: not an ONNX file, or cut short after {size} bytes",

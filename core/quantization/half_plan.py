@@ -47,12 +47,16 @@ class Plan:
             del self.slots[node]
             self.reasons[reason] += 1
 
-    def activations(self) -> list[ir.Value]:
-        """Return the values, constants aside, that would be half somewhere; in graph order."""
+    def values(self) -> list[ir.Value]:
+        """Return the values that are half somewhere, in graph order."""
         found: dict[ir.Value, None] = {}
         for node, slots in self.slots.items():
-            found.update((value, None) for value in _slot_values(node, slots) if constant(value) is None)
+            found.update(dict.fromkeys(_slot_values(node, slots)))
         return list(found)
+
+    def activations(self) -> list[ir.Value]:
+        """Return those of `values` that are no constants."""
+        return [value for value in self.values() if constant(value) is None]
 
 
 def capable(

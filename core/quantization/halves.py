@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from onnx_pare.graph.edit import Names, add_initializer, constant
+from onnx_pare.graph.edit import Names, add_initializer, constant, set_constant
 from onnx_pare.quantization.half_plan import Plan, casts, float_uses, is_half
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class Written:
 def write_halves(model: ir.Model, plan: Plan) -> Written:
     """Turn the nodes of the plan to float16, in place.
 
-    The graph's inputs and outputs keep their names and types; a value inside that both kinds of node read gets
-    exactly one Cast.
+    The graph's inputs and outputs keep their names and types; a value inside that both kinds of node read
+    gets exactly one Cast.
     """
     import onnx_ir as ir
 
     written, names = Written(), Names(model)
-    values = _touched(plan)
+    values = plan.values()
     needing = [value for value in values if casts(value, plan)]
     made_half = [value for value in values if constant(value) is None and is_half(value, plan)]
     for value in values:
@@ -65,7 +65,8 @@ def store_halves(model: ir.Model, dtype: ir.DataType, values: Iterable[ir.Value]
     Args:
         model: The model.
         dtype: FLOAT16 or BFLOAT16.
-        values: Float32 initializers and outputs of Constant nodes of the main graph; no graph inputs or outputs.
+        values: Float32 initializers and outputs of Constant nodes, all of the main graph, none of them among
+            its inputs or outputs.
     """
     import onnx_ir as ir
 
@@ -102,14 +103,6 @@ def _retype(value: ir.Value, dtype: ir.DataType) -> None:
     value.type = ir.TensorType(dtype)
 
 
-def _touched(plan: Plan) -> list[ir.Value]:
-    found: dict[ir.Value, None] = {}
-    for node, slots in plan.slots.items():
-        found.update((node.inputs[i], None) for i in sorted(slots.inputs) if node.inputs[i] is not None)  # type: ignore[misc]
-        found.update((node.outputs[i], None) for i in sorted(slots.outputs))
-    return list(found)
-
-
 def _halve_constant(graph: ir.Graph, value: ir.Value, plan: Plan, names: Names, written: Written) -> None:
     """Turn a weight half in place; if float32 nodes read it too, they keep it and the others get a copy."""
     import onnx_ir as ir
@@ -127,15 +120,7 @@ def _halve_constant(graph: ir.Graph, value: ir.Value, plan: Plan, names: Names, 
         )
         written.saved_bytes -= half.nbytes
         return
-    tensor = ir.tensor(half, name=value.name)
-    node = value.producer()
-    if node is None:
-        value.const_value = tensor
-    else:
-        node.attributes.clear()
-        node.attributes["value"] = ir.AttrTensor("value", tensor)
-        value.const_value = None
-    _retype(value, ir.DataType.FLOAT16)
+    set_constant(value, half)
     written.saved_bytes += array.nbytes - half.nbytes
 
 
