@@ -59,7 +59,7 @@ def test_the_table_says_measured_and_names_each_model(model: Path, tmp_path: Pat
         ["neg.onnx", "0", "local", "measured"],
         ["relu.onnx", "0", "local", "measured"],
     ]
-    assert lines[-1] == "one run with 2 threads, in onnxruntime"
+    assert lines[-1] == "one run with 2 threads, in onnxruntime; 1 MAC = 2 FLOPs"
     assert max(map(len, lines)) <= 80
 
 
