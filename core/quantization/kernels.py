@@ -8,11 +8,12 @@ holds the table against the runtime: it looks for each kernel in the graph onnxr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx_pare.graph.edit import constant
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx_ir as ir
 
 
@@ -122,28 +123,56 @@ def is_carrier(node: ir.Node) -> bool:
     if node.op_type == "Split":
         return all(output.uses() or output.is_graph_output() for output in node.outputs)
     if node.op_type == "Pad":
-        return attributes.get("mode", "constant") == "constant" and _pads_zero(node)
+        return attributes.get("mode", "constant") != "constant" or _pads_zero(node)
     return True
+
+
+def absorbed_bias(node: ir.Node) -> ir.Node | None:
+    """Return the Add of one constant row that is all that reads a MatMul's output, if there is one.
+
+    onnxruntime makes one Gemm of the two before it looks for integer operators, and an Add left float would
+    keep all of it float. It does not where a MatMul of more than two dimensions has free ones.
+    """
+    add = _only_reader(node)
+    if node.op_type != "MatMul" or weight_axis(node) is None or add is None or add.op_type != "Add":
+        return None
+    shape = None if node.inputs[0] is None else node.inputs[0].shape
+    if shape is not None and len(shape) != 2 and not shape.is_static():
+        return None
+    weight = constant(node.inputs[1])
+    rows = [array for value in add.inputs if (array := constant(value)) is not None]
+    is_row = len(rows) == 1 and rows[0].ndim > 0 and rows[0].size == rows[0].shape[-1]
+    return add if is_row and weight is not None and rows[0].size == weight.shape[-1] else None
 
 
 def absorbed_activation(node: ir.Node) -> ir.Node | None:
     """Return the Relu or Clip from zero that is all that reads the node's output, if there is one."""
-    output = node.outputs[0]
-    users = output.uses()
-    if len(users) != 1 or output.is_graph_output() or len(node.outputs) != 1:
-        return None
-    activation: ir.Node = next(iter(users)).node
-    if activation.domain != "" or activation.op_type not in ABSORBED or activation.graph is not node.graph:
+    activation = _only_reader(node)
+    if activation is None or activation.op_type not in ABSORBED:
         return None
     if activation.op_type == "Clip":
         lowest = constant(activation.inputs[1]) if len(activation.inputs) > 1 else None
-        if lowest is None or float(lowest) != 0.0:
+        if lowest is None or not _is_zero(lowest):
             return None
     return activation
+
+
+def _only_reader(node: ir.Node) -> ir.Node | None:
+    """Return the only reader of what a node makes, if it is a standard operator of the same graph."""
+    users = node.outputs[0].uses()
+    if len(users) != 1 or node.outputs[0].is_graph_output() or len(node.outputs) != 1:
+        return None
+    reader: ir.Node = next(iter(users)).node
+    return reader if reader.domain == "" and reader.graph is node.graph else None
 
 
 def _pads_zero(node: ir.Node) -> bool:
     if len(node.inputs) < 3 or node.inputs[2] is None:
         return True
     value = constant(node.inputs[2])
-    return value is not None and float(value.reshape(-1)[0]) == 0.0
+    return value is not None and _is_zero(value)
+
+
+def _is_zero(array: np.ndarray[Any, Any]) -> bool:
+    """Tell whether a bound or padding value, a scalar or an array of one element, is zero."""
+    return array.size == 1 and float(array.item()) == 0.0

@@ -53,9 +53,11 @@ def place(graph: ir.Graph, skipped: Iterable[ir.Node] = ()) -> Placement:
 
 
 def outputs(node: ir.Node) -> list[ir.Value]:
-    """Return what an integer kernel made of the node would produce: after an absorbed Relu or Clip."""
-    activation = kernels.absorbed_activation(node) if not kernels.is_carrier(node) else None
-    return list((activation or node).outputs)
+    """Return what an integer kernel made of the node would produce: after an absorbed bias, Relu or Clip."""
+    if kernels.is_carrier(node):
+        return list(node.outputs)
+    last = kernels.absorbed_bias(node) or node
+    return list((kernels.absorbed_activation(last) or last).outputs)
 
 
 def _reachable(graph: ir.Graph, placement: Placement, left_out: set[ir.Node]) -> dict[ir.Node, None]:

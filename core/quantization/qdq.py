@@ -126,8 +126,9 @@ class _Writer:
         quantize = source.producer() if source is not None else None
         assert quantize is not None
         node.replace_input_with(0, quantize.inputs[0])
-        node.resize_inputs(max(3, len(node.inputs)))
-        node.replace_input_with(2, zero)
+        if "mode" not in node.attributes or node.attributes["mode"].value == "constant":
+            node.resize_inputs(max(3, len(node.inputs)))
+            node.replace_input_with(2, zero)
         dequantize = self._node("DequantizeLinear", [value, scale, zero], f"{value.name}_dequantized")
         result = dequantize.outputs[0]
         result.type, result.shape = value.type, value.shape
@@ -144,7 +145,8 @@ class _Writer:
         assert weight is not None
         assert node.inputs[1] is not None
         assert node.inputs[0] is not None
-        bias_value = node.inputs[2] if len(node.inputs) > 2 else None
+        holder, index = _bias_place(node)
+        bias_value = holder.inputs[index] if index < len(holder.inputs) else None
         bias = constant(bias_value)
         input_scale = float(self._affine(node.inputs[0]).scale)
         scales = weight_scales(weight, axis, None if bias is None else bias.reshape(-1), input_scale)
@@ -152,8 +154,8 @@ class _Writer:
         if bias is not None and bias_value is not None:
             integers = quantize_bias(bias.reshape(-1), input_scale, scales)
             bias_scales = np.asarray(np.float32(input_scale) * scales)
-            node.replace_input_with(
-                2,
+            holder.replace_input_with(
+                index,
                 self._dequantized(
                     bias_value.name or "bias", integers, bias_scales, None if axis is None else 0
                 ),
@@ -229,3 +231,11 @@ class _Writer:
 
     def _insert_first(self, nodes: list[ir.Node]) -> None:
         self.graph.insert_before(self.graph[0], nodes)
+
+
+def _bias_place(node: ir.Node) -> tuple[ir.Node, int]:
+    """Return which input of which node holds an anchor's bias."""
+    add = kernels.absorbed_bias(node)
+    if add is None:
+        return node, 2
+    return add, 0 if constant(add.inputs[0]) is not None else 1

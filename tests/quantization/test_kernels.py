@@ -14,6 +14,7 @@ from .conftest import with_weights
 
 Quantize = Callable[..., ir.Model]
 Count = Callable[[ir.Model], Counter[str]]
+Measure = Callable[[ir.Model, ir.Model], float]
 
 # an operator between two convolutions, and the kernel that must take its place
 BETWEEN = {
@@ -91,16 +92,24 @@ ANCHORED = {
         (6, 4, 3, 3),
         "QLinearConv",
     ),
+    "Conv and Clip with bounds of one element": (
+        "lo = Constant <value = float[1] {0.0}> () hi = Constant <value = float[1] {0.7}> () "
+        "c = Conv(x, w, b) y = Clip(c, lo, hi)",
+        (6, 4, 3, 3),
+        "QLinearConv",
+    ),
     "Gemm": ("f = Flatten(x) y = Gemm(f, w, b)", (256, 6), "QGemm"),
     "Gemm transposed": ("f = Flatten(x) y = Gemm <transB = 1> (f, w, b)", (6, 256), "QGemm"),
     "MatMul": ("y = MatMul(x, w)", (8, 6), "MatMulIntegerToFloat"),
+    "MatMul and bias": ("m = MatMul(x, w) y = Add(m, b)", (8, 6), "QGemm"),
+    "MatMul of matrices and bias": ("f = Flatten(x) m = MatMul(f, w) y = Add(b, m)", (256, 6), "QGemm"),
 }
 
 
 @pytest.mark.parametrize("form", ANCHORED)
 def test_anchors_become_their_kernel(form: str, quantized: Quantize, kernels_of: Count):
     body, shape, kernel = ANCHORED[form]
-    channels = shape[1] if form in ("Gemm", "MatMul") else shape[0]
+    channels = shape[1] if len(shape) == 2 and form != "Gemm transposed" else shape[0]
     model = with_weights(
         f"g (float[1, 4, 8, 8] x, float[{', '.join(map(str, shape))}] w, float[{channels}] b) "
         f"=> (float[p, q] y) {{ {body} }}",
@@ -110,7 +119,19 @@ def test_anchors_become_their_kernel(form: str, quantized: Quantize, kernels_of:
     model.graph.outputs[0].shape = None
     found = kernels_of(quantized(model))
     assert found[kernel] == 1
-    assert not found.keys() & {"Conv", "Gemm", "MatMul", "Relu", "Clip"}
+    assert not found.keys() & {"Conv", "Gemm", "MatMul", "Relu", "Clip", "Add"}
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
+def test_a_pad_of_any_mode_moves_integers(
+    mode: str, quantized: Quantize, kernels_of: Count, sqnr_db: Measure
+):
+    body = f's = Constant <value = int64[8] {{0, 0, 1, 1, 0, 0, 1, 1}}> () t = Pad <mode = "{mode}"> (a, s)'
+    model = between(body, 8)
+    result = quantized(model)
+    found = kernels_of(result)
+    assert (found["QLinearConv"], found["QuantizeLinear"], found["DequantizeLinear"]) == (2, 1, 1)
+    assert sqnr_db(model, result) > 25
 
 
 LEFT_FLOAT = {

@@ -99,3 +99,31 @@ def test_a_pad_runs_on_integers(quantized: Quantize, sqnr_db: Measure):
     assert producer is not None
     assert producer.op_type == "QuantizeLinear"
     assert sqnr_db(model, result) > 25
+
+
+@pytest.mark.parametrize("bias", ["float[5] b", "float[1, 1, 5] b"])
+@pytest.mark.parametrize("add", ["h = Add(m, b)", "h = Add(b, m)"])
+def test_a_bias_behind_a_matmul_becomes_int32(bias: str, add: str, quantized: Quantize, sqnr_db: Measure):
+    model = with_weights(
+        f"g (float[2, 4, 8] x, float[8, 5] w, {bias}, float[5, 3] v) => (float[2, 4, 3] y) "
+        f"{{ m = MatMul(x, w) {add} r = Relu(h) y = MatMul(r, v) }}",
+        w=(8, 5),
+        b=(5,) if bias == "float[5] b" else (1, 1, 5),
+        v=(5, 3),
+    )
+    result = quantized(model)
+    kinds = Counter(v.dtype.name for v in result.graph.initializers.values() if v.dtype)
+    assert kinds["INT32"] == 2  # the bias and its zero points
+    assert sqnr_db(model, result) > 25
+
+
+def test_a_sum_of_free_shape_behind_a_matmul_is_no_bias(quantized: Quantize, sqnr_db: Measure):
+    model = with_weights(
+        "g (float[N, 4, 8] x, float[8, 5] w, float[5] b) => (float[N, 4, 5] y) "
+        "{ m = MatMul(x, w) y = Add(m, b) }",
+        w=(8, 5),
+        b=(5,),
+    )
+    result = quantized(model)
+    assert not [v for v in result.graph.initializers.values() if v.dtype == ir.DataType.INT32]
+    assert sqnr_db(model, result) > 25
