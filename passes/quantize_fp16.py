@@ -223,20 +223,14 @@ def _largest(model: ir.Model, plan: Plan, context: Context) -> dict[str, float]:
     from onnx_pare.calibration.observers import MinMax
 
     observers = {value.name or "": MinMax() for value in plan.activations()}
-    for name in observers.keys() & model.graph.initializers.keys():  # weights that a caller may override
-        default = model.graph.initializers[name].const_value
-        if default is not None:
-            observers[name].update(default.numpy())
-    fetched = {name: observers[name] for name in observers if name not in model.graph.initializers}
-    if fetched:
-        observe(
-            model,
-            fetched,
-            context.samples,
-            scratch=context.scratch,
-            threads=context.threads,
-            progress=context.progress,
-        )
+    observe(
+        model,
+        observers,
+        context.samples,
+        scratch=context.scratch,
+        threads=context.threads,
+        progress=context.progress,
+    )
     return {name: max(-observer.low, observer.high) for name, observer in observers.items()}
 
 

@@ -41,7 +41,8 @@ def observe(
 
     Args:
         model: The model; it is not changed.
-        observers: An observer for each tensor name of the main graph; graph inputs are allowed.
+        observers: An observer for each tensor name of the main graph. Graph inputs are allowed; a weight that
+            a caller may override is shown as the model has it.
         samples: What to run it on.
         scratch: Folder for the temporary model file.
         threads: Threads of the onnxruntime session.
@@ -54,19 +55,23 @@ def observe(
     Raises:
         DataError: onnxruntime cannot run the model on the samples.
     """
-    with exposed(model, list(observers), scratch) as path:
+    weights = {name for name in observers if name in model.graph.initializers}
+    for name in weights:
+        default = model.graph.initializers[name].const_value
+        if default is not None:
+            observers[name].update(default.numpy())
+    running = [name for name in observers if name not in weights]
+    if not running:
+        return observers
+    with exposed(model, running, scratch) as path:
         session = Session(path, threads=threads)
-        fetched = [name for name in observers if name not in session.inputs]
+        fetched = [name for name in running if name not in session.inputs]
+        fed = [name for name in running if name in session.inputs]
         with progress.task(label, len(samples)) as advance:
             for feeds, count in _batches(session, fetched, samples):
-                try:
-                    results = session.run(feeds, fetched) if fetched else []
-                except SessionError as error:
-                    raise DataError(f"{samples.source}: the model does not run on it: {error}") from error
-                for name, array in zip(fetched, results, strict=True):
+                found = dict(zip(fetched, _run(session, feeds, fetched, samples), strict=True))
+                for name, array in (*found.items(), *((name, feeds[name]) for name in fed)):
                     observers[name].update(_rows(array, feeds, count))
-                for name in set(observers) - set(fetched):
-                    observers[name].update(_rows(feeds[name], feeds, count))
                 advance(count)
     return observers
 
@@ -74,11 +79,15 @@ def observe(
 def _batches(session: Session, fetched: Sequence[str], samples: Samples) -> Iterator[tuple[Feeds, int]]:
     """Yield batches as large as pays: a first run tells how much one sample fetches."""
     feeds, _ = next(samples.batches(1))
+    sample_bytes = sum(array.nbytes for array in _run(session, feeds, fetched, samples))
+    yield from samples.batches(max(1, min(MAX_BATCH, FETCH_BYTES // max(sample_bytes, 1))))
+
+
+def _run(session: Session, feeds: Feeds, fetched: Sequence[str], samples: Samples) -> list[Array]:
     try:
-        sample_bytes = sum(array.nbytes for array in session.run(feeds, fetched)) if fetched else 1
+        return session.run(feeds, fetched) if fetched else []
     except SessionError as error:
         raise DataError(f"{samples.source}: the model does not run on it: {error}") from error
-    yield from samples.batches(max(1, min(MAX_BATCH, FETCH_BYTES // max(sample_bytes, 1))))
 
 
 def _rows(array: Array, feeds: Feeds, count: int) -> Array:
