@@ -36,8 +36,7 @@ TESTED_AS_A_WHOLE = {
         for name in ("control_flow", "flat", "probe", "propagate", "skeleton", "tensor_info")
     },
     "tests/passes/test_quantize_fp16.py": {
-        "core/graph/trial.py",
-        *(f"core/quantization/{name}.py" for name in ("half_plan", "half_slots", "halves")),
+        "core/quantization/half_slots.py",
     },
     "tests/graph/test_simplifier.py": {"core/graph/simplifier_child.py"},
     "tests/pipeline/test_recipe.py": {
