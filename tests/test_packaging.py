@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from importlib.metadata import distribution, entry_points, version
+from importlib.metadata import Distribution, distributions, entry_points, version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,13 @@ def shipped_files() -> list[tuple[str, Path]]:
     return found
 
 
+def installation() -> Distribution:
+    """Return the installation, not the metadata that a build leaves beside the source."""
+    elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+    (found,) = distributions(name="onnx-pare", path=elsewhere)
+    return found
+
+
 def test_packages_are_the_folders() -> None:
     folders = {package for package, path in shipped_files() if path.name == "__init__.py"}
     listed = project()["tool"]["setuptools"]["packages"]
@@ -100,7 +107,7 @@ def test_nothing_installed_lacks_its_source() -> None:
     known = {(package, path.name) for package, path in shipped_files()}
     installed = {
         (".".join(file.parts[:-1]), file.name)
-        for file in distribution("onnx-pare").files or []
+        for file in installation().files or []
         if file.parts[0] == "onnx_pare" and "__pycache__" not in file.parts
     }
     assert installed <= known, "modules deleted since are still installed: make clean test"
@@ -135,7 +142,7 @@ def test_commands_can_be_loaded(command: str) -> None:
 
 
 def test_site_packages_gets_one_name() -> None:
-    names = {str(file).partition("/")[0] for file in distribution("onnx-pare").files or []}
+    names = {str(file).partition("/")[0] for file in installation().files or []}
     ours = {name for name in names if not name.startswith((".", "__")) and ".dist-info" not in name}
     assert ours <= {"onnx_pare"}
 
