@@ -36,6 +36,7 @@ def inspect(
     from onnx_pare.cli import console
     from onnx_pare.cli.models import check_json_target
     from onnx_pare.cost.count import count
+    from onnx_pare.errors import about
     from onnx_pare.graph.load import load_model, size_bytes
     from onnx_pare.graph.shapes import infer, input_shapes, parse_shapes
 
@@ -43,8 +44,9 @@ def inspect(
     check_json_target(json, [model])
     loaded = load_model(model)
     _check_batch(loaded, batch)
-    inputs = input_shapes(loaded, given, batch or 1)
-    cost = count(loaded, infer(loaded, inputs))
+    with about(model):
+        inputs = input_shapes(loaded, given, batch or 1)
+        cost = count(loaded, infer(loaded, inputs))
     if json:
         console.write_json(to_json(cost, size_bytes(model)), json)
     if json != "-":

@@ -52,11 +52,11 @@ def check_json_target(json: str, models: Sequence[Path]) -> None:
         UsageError: It is one of the models.
         OutputError: It cannot be written.
     """
-    from onnx_pare.graph.save import check_writable
+    from onnx_pare.graph.save import check_writable, same_file
 
     if json in ("", "-"):
         return
     path = Path(json)
-    if any(path.resolve() == model.resolve() for model in models):
-        raise UsageError(f"--json {path}: is the model itself")
     check_writable(path, overwrite=True)
+    if any(same_file(path, model) for model in models):
+        raise UsageError(f"--json {path}: is the model itself", hint="Choose another name.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -104,16 +105,15 @@ def optimize(
     }
     recipe = load_recipe(config, set_ or [], flags)
     if print_recipe:
-        typer.echo(recipe.to_yaml(), nl=False)
+        console.write_text(recipe.to_yaml())
         return
     console.log_to_stderr(verbose=verbose, quiet=quiet)
-    job = _job(models or [], recipe, output, parse_shapes(shape or []), seed, overwrite)
+    job = _job(models or [], recipe, output, parse_shapes(shape or []), seed, overwrite, report_json)
     silent = quiet or report_json == "-"
     if dry_run:
         _dry_run(job, silent)
         return
-    report_path = _checked_report_path(report_json, job)
-    run_job(job, report_path, silent=silent, bars=not (no_progress or quiet))
+    run_job(job, report_json, silent=silent, bars=not (no_progress or quiet))
 
 
 def run_job(job: Job, report_json: str, *, silent: bool, bars: bool) -> None:
@@ -125,14 +125,24 @@ def run_job(job: Job, report_json: str, *, silent: bool, bars: bool) -> None:
         report = run(job, progress)
     if report_json:
         console.write_json(report.to_json(), report_json)
-    if not silent:
+    if silent:
+        for gate in report.gates:
+            if not gate.passed:
+                console.err().print(f"gate not met: {gate.expr} ({gate.reason})", markup=False)
+    else:
         render.summary(report, console.out(), report_json)
     if not report.passed:
         raise typer.Exit(EXIT_GATE_FAILED)
 
 
 def _job(
-    models: list[Path], recipe: Recipe, output: Path | None, shapes: Any, seed: int, overwrite: bool
+    models: list[Path],
+    recipe: Recipe,
+    output: Path | None,
+    shapes: Any,
+    seed: int,
+    overwrite: bool,
+    report_json: str,
 ) -> Job:
     from onnx_pare.errors import UsageError
     from onnx_pare.pipeline.run import Job
@@ -142,21 +152,11 @@ def _job(
     if len(models) > 1 or models[0].is_dir():
         given = f"{models[0]} is a folder" if len(models) == 1 else f"{len(models)} were given"
         raise UsageError(f"one model at a time, but {given}", hint="Run optimize once for each .onnx file.")
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    return Job(models[0], recipe, output, shapes, seed, overwrite, command)
-
-
-def _checked_report_path(report_json: str, job: Job) -> str:
-    """Find out before the work whether the report can be written."""
-    from onnx_pare.errors import UsageError
-    from onnx_pare.graph.save import check_writable
-
-    if report_json and report_json != "-":
-        path = Path(report_json)
-        if path.resolve() in (job.model.resolve(), job.target.resolve()):
-            raise UsageError(f"--report-json {path}: is the model itself")
-        check_writable(path, overwrite=True)
-    return report_json
+    if output == Path("-"):
+        raise UsageError("-o -: a model is not written to stdout", hint="Give the name of a file.")
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    also = [Path(report_json)] if report_json not in ("", "-") else []
+    return Job(models[0], recipe, output, shapes, seed, overwrite, command, also)
 
 
 def _dry_run(job: Job, silent: bool) -> None:

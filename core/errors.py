@@ -15,7 +15,8 @@ Every message says what is wrong and where; `hint` says what to do next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class PareError(Exception):
@@ -35,6 +36,16 @@ class PareError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+@contextmanager
+def about(where: object) -> Iterator[None]:
+    """Put `where`, such as a file, in front of the message of a ModelError."""
+    try:
+        yield
+    except ModelError as error:
+        error.message = f"{where}: {error.message}"
+        raise
 
 
 class InputError(PareError):

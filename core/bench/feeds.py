@@ -10,7 +10,7 @@ import numpy as np
 
 from onnx_pare.calibration.inputs import ModelInputs, model_inputs
 from onnx_pare.calibration.synthetic import synthetic_samples
-from onnx_pare.errors import ModelError, UsageError
+from onnx_pare.errors import UsageError, about
 from onnx_pare.graph.session import Feeds
 from onnx_pare.graph.shapes import input_shapes
 
@@ -39,12 +39,10 @@ def timing_feeds(
         ModelError: A free dimension has no size.
         UsageError: The model cannot run at this batch, or `shapes` contradicts it.
     """
-    try:
+    with about(path):
         inputs = model_inputs(model, shapes)
         sizes = input_shapes(model, shapes, batch=batch or 1)
         sample = next(iter(synthetic_samples(model, count=1, seed=seed, shapes=shapes)))
-    except ModelError as error:
-        raise ModelError(f"{path}: {error.message}", hint=error.hint) from error
     rows = _rows(inputs, sizes)
     if batch is not None and rows is not None and rows != batch:
         raise UsageError(

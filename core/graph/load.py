@@ -68,14 +68,18 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def size_bytes(path: Path) -> int:
-    """Return the size of the model file and of the external data files it refers to, in bytes."""
+def model_files(path: Path) -> list[Path]:
+    """Return the model file and the external data files it refers to, each once."""
     import onnx
 
     proto = onnx.load(str(path), load_external_data=False)
     external = (t for t in protos.tensors(proto) if t.data_location == onnx.TensorProto.EXTERNAL)
-    files = {path.parent / weights.external_file(tensor) for tensor in external}
-    return path.stat().st_size + sum(file.stat().st_size for file in files)
+    return list(dict.fromkeys([path, *(path.parent / weights.external_file(tensor) for tensor in external)]))
+
+
+def size_bytes(path: Path) -> int:
+    """Return the size of the model file and of the external data files it refers to, in bytes."""
+    return sum(file.stat().st_size for file in model_files(path))
 
 
 def first_line(error: BaseException) -> str:
@@ -90,13 +94,13 @@ def _read(path: Path) -> onnx.ModelProto:
 
     try:
         if not path.exists():
-            raise ModelError(f"{path}: no such file")
+            raise ModelError(f"{path}: no such file", hint="Check the spelling, and the folder you are in.")
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "no regular file"
             raise ModelError(f"{path}: is {kind}, not an ONNX file")
         size = path.stat().st_size
         if size == 0:
-            raise ModelError(f"{path}: the file is empty")
+            raise ModelError(f"{path}: the file is empty", hint="Copy, download or export it again.")
         proto = onnx.ModelProto()
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             # a mapped file is not held beside what is parsed; the stubs know only bytes

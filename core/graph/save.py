@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ELSEWHERE = "Choose another name or folder."
 # protobuf refuses messages of 2 GiB; the margin holds the graph itself
 INLINE_LIMIT_BYTES = (1 << 31) - (64 << 20)
 
@@ -100,26 +102,30 @@ def same_file(a: Path, b: Path) -> bool:
     """Return whether two paths name one file, links followed; it need not exist yet."""
     if a.exists() and b.exists():
         return a.samefile(b)
-    return a.resolve() == b.resolve()
+    return os.path.realpath(a) == os.path.realpath(b)  # Path.resolve() fails on links in a circle
 
 
 def check_writable(target: Path, *, overwrite: bool) -> None:
     """Find out before any work whether `target` can be written.
 
+    A file is created there for a moment: permissions alone do not tell (root, read-only disks, full ones).
+
     Raises:
         OutputError: It exists (and `overwrite` is not set), is no regular file, or its folder is missing or
-            read-only.
+            cannot be written.
     """
     with _output_errors(target):
         _check_target(target, overwrite=overwrite)
-    folder = target.parent
-    if not folder.is_dir():
-        raise OutputError(f"{folder}: no such folder", hint=f"Create it: mkdir -p {folder}")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"{folder}: cannot be written (permission denied)")
+    with _temporary(target):
+        pass
 
 
 def _check_target(target: Path, *, overwrite: bool) -> None:
+    folder = target.parent
+    if not folder.is_dir():
+        if folder.exists():
+            raise OutputError(f"{folder}: is a file, not a folder", hint="Choose another folder.")
+        raise OutputError(f"{folder}: no such folder", hint=f"Create it: mkdir -p {shlex.quote(str(folder))}")
     if target.is_dir():
         raise OutputError(f"{target}: is a folder", hint="Give the name of the file to write.")
     if target.exists() and not target.is_file():
@@ -147,7 +153,7 @@ def publish_text(text: str, target: Path) -> None:
 def _temporary(target: Path) -> Iterator[Path]:
     """Yield a new empty file in the folder of `target`, which is gone afterwards unless it was renamed."""
     with _output_errors(target):
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
         temporary = Path(name)
         try:
             umask = os.umask(0)
@@ -164,7 +170,7 @@ def _output_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "Free some space, or choose another folder with -o." if error.errno in _NO_SPACE else ""
+        hint = "Free some space, or choose another folder." if error.errno in _NO_SPACE else _ELSEWHERE
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}", hint=hint) from error
 
 

@@ -157,7 +157,7 @@ def _status(path: Path, location: str, where: str) -> os.stat_result:
     except FileNotFoundError as error:
         raise ModelError(
             f"{where}: external data file '{location}' is missing",
-            hint=f"Put it beside the model, in {path.parent}.",
+            hint=f"It belongs beside the model, at {path.absolute().parent / location}.",
         ) from error
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
         reason = error.strerror if isinstance(error, OSError) else error

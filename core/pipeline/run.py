@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from onnx_pare.errors import ModelError, OutputError, UsageError
+from onnx_pare.errors import ModelError, UsageError, about
 from onnx_pare.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Job:
         seed: Seed of every random choice.
         overwrite: Replace an existing output.
         command: The command line, for the report.
+        also_writes: Other files that will be written, such as the report; they may exist.
     """
 
     model: Path
@@ -53,6 +54,7 @@ class Job:
     seed: int = 0
     overwrite: bool = False
     command: str = ""
+    also_writes: Sequence[Path] = ()
 
     @property
     def target(self) -> Path:
@@ -89,28 +91,17 @@ def plan(job: Job) -> Plan:
     Raises:
         InputError: The model, its data, a profile or the output path cannot be used.
     """
-    from onnx_pare.calibration.data import open_samples
-    from onnx_pare.calibration.labelled import open_labelled
-    from onnx_pare.calibration.synthetic import synthetic_samples
     from onnx_pare.graph.load import load_model
     from onnx_pare.hw_profiles.profiles import resolve
+    from onnx_pare.pipeline.outputs import check_outputs
 
     recipe = job.recipe
     profiles = resolve(recipe.benchmark.profiles)
     model = load_model(job.model)
-    _check_target(job)
-    common: dict[str, Any] = {"shapes": job.shapes, "seed": job.seed}
-    if recipe.calibration_path is None:
-        samples = synthetic_samples(model, count=recipe.calibration.samples, **common)
-    else:
-        limit = recipe.calibration.samples
-        samples = open_samples(
-            recipe.calibration_path, model, preprocess=recipe.preprocessing, limit=limit, **common
-        )
-    labelled = None
-    if recipe.evaluation_path is not None:
-        labelled = open_labelled(recipe.evaluation_path, model, preprocess=recipe.preprocessing, **common)
-    feeds = _benchmark_feeds(job, model, samples)
+    check_outputs(job)
+    with about(job.model):
+        samples, labelled = _samples(job, model), _labelled(job, model)
+        feeds = _benchmark_feeds(job, model, samples)
     shapes = {name: tuple(array.shape) for name, array in feeds.items()}
     return Plan(job, model, samples, labelled, profiles, feeds, shapes)
 
@@ -164,6 +155,33 @@ def run(job: Job, progress: Progress | None = None) -> Report:
     )
 
 
+def _samples(job: Job, model: ir.Model) -> Samples:
+    from onnx_pare.calibration.data import open_samples
+    from onnx_pare.calibration.synthetic import synthetic_samples
+
+    recipe = job.recipe
+    count = recipe.calibration.samples
+    if recipe.calibration_path is None:
+        return synthetic_samples(model, count=count, shapes=job.shapes, seed=job.seed)
+    return open_samples(
+        recipe.calibration_path,
+        model,
+        preprocess=recipe.preprocessing,
+        limit=count,
+        shapes=job.shapes,
+        seed=job.seed,
+    )
+
+
+def _labelled(job: Job, model: ir.Model) -> Labelled | None:
+    from onnx_pare.calibration.labelled import open_labelled
+
+    path, preprocess = job.recipe.evaluation_path, job.recipe.preprocessing
+    if path is None:
+        return None
+    return open_labelled(path, model, preprocess=preprocess, shapes=job.shapes, seed=job.seed)
+
+
 def _benchmark_feeds(job: Job, model: ir.Model, samples: Samples) -> Feeds:
     """Return a sample, repeated to the recipe's batch.
 
@@ -198,15 +216,6 @@ def peak_rss_bytes() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
-
-
-def _check_target(job: Job) -> None:
-    from onnx_pare.graph.save import check_writable
-
-    target = job.target
-    if target.exists() and target.samefile(job.model):
-        raise OutputError(f"{target}: is the input model", hint="Choose another name with -o.")
-    check_writable(target, overwrite=job.overwrite)
 
 
 def _loadable(path: Path, model: ir.Model, scratch: Path) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -142,7 +144,7 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "out.onnx").stat().st_mode) == 0o640
 
 
-def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
     for target, said in (
@@ -153,8 +155,20 @@ def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     ):
         with pytest.raises(OutputError, match=f"(?i){said}"):
             check_writable(target, overwrite=True)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(OutputError, match="permission denied"):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file, not a folder"):
+        check_writable(tmp_path / "file" / "m.onnx", overwrite=True)
+
+
+def test_a_place_is_tried_out_and_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_writable(tmp_path / ("模" * 80), overwrite=True)
+    assert not any(tmp_path.iterdir())
+
+    def refused(**options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refused)
+    with pytest.raises(OutputError, match="Read-only file system"):
         check_writable(tmp_path / "m.onnx", overwrite=True)
 
 
@@ -163,7 +177,7 @@ def test_read_only_folder(tmp_path: Path) -> None:
     build(tmp_path)
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)
-    with pytest.raises(OutputError, match="permission denied"):
+    with pytest.raises(OutputError, match="Permission denied"):
         publish(tmp_path / "m.onnx", folder / "out.onnx", overwrite=False)
 
 
