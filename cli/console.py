@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
     from onnx_pare.progress import Progress
 
 
+# columns of a table that goes to a file or another program, where none is given in COLUMNS: nothing wraps
+WIDE = 1000
+
+
 @cache
 def out() -> Console:
     """Return the console for results (stdout)."""
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()
+    wide = None if terminal or "COLUMNS" in os.environ else WIDE
+    return _stdout_console()(highlight=False, soft_wrap=not terminal, width=wide)
 
 
 @cache
@@ -33,19 +39,82 @@ def err() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
+@cache
+def _stdout_console() -> type[Console]:
+    from rich.console import Console
+
+    class StdoutConsole(Console):
+        """Carries on when the reader has left (`| head`): that is no failure of the run."""
+
+        def on_broken_pipe(self) -> None:
+            _forget_reader()
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            with stdout_errors():
+                super().print(*objects, **options)
+
+    return StdoutConsole
+
+
+@contextmanager
+def stdout_errors() -> Iterator[None]:
+    """Turn what the system says while stdout is written into an error for the user.
+
+    Raises:
+        PareError: stdout cannot be written, other than for want of a reader.
+    """
+    from onnx_pare.errors import PareError
+
+    try:
+        yield
+    except OSError as error:
+        gone = error.errno == errno.EPIPE
+        _forget_reader()
+        if not gone:
+            raise PareError(f"stdout: cannot be written: {error.strerror or error}") from error
+
+
+def _forget_reader() -> None:
+    """Send what is still written to stdout, such as at exit, nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def write_text(text: str) -> None:
+    """Write `text` to stdout as it is.
+
+    Raises:
+        PareError: stdout cannot be written.
+    """
+    with stdout_errors():
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
 def write_json(data: Mapping[str, Any], path: str) -> None:
     """Write `data` as JSON to `path`, `-` being stdout.
 
     Raises:
         OutputError: The file cannot be written.
+        PareError: stdout cannot be written.
     """
     from onnx_pare.graph.save import publish_text
 
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if path == "-":
-        sys.stdout.write(text)
+        write_text(_json(data, sys.stdout.encoding or "ascii"))
     else:
-        publish_text(text, Path(path))
+        publish_text(_json(data, "utf-8"), Path(path))
+
+
+def _json(data: Mapping[str, Any], encoding: str) -> str:
+    """Return JSON text; escaped where `encoding`, or a file's name that is no text, asks for it."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = json.dumps(data, indent=2, allow_nan=False)
+    return text + "\n"
 
 
 def log_to_stderr(*, verbose: bool, quiet: bool) -> None:

@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from onnx_pare.cli import (
-    bench,
-    compare,
-    demo,
-    doctor,
-    inspect,
-    passes,
-    profiles,
-    recipes,
-)
-from onnx_pare.cli import optimize as optimize_command
+if TYPE_CHECKING:
+    import typer
 
 HELP = "Pare an ONNX model down to its target: smaller, faster, and proven."
 EPILOG = "Add --debug to any command for the traceback of an error."
 DEBUG = "--debug"
+EXIT_USAGE = 2
 EXIT_FAILED = 3
-EXIT_INTERRUPTED = 130
+# what ends a run from outside; the exit code is 128 and the number, so 130 for Ctrl-C
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def optimize() -> None:
     """Run `optimize`."""
-    app = _app()
-    app.command(epilog=EPILOG, name="optimize")(optimize_command.optimize)
-    _run(app)
+    _run(_optimize_app)
 
 
 def pare() -> None:
     """Run `pare`."""
+    _run(_pare_app)
+
+
+def _optimize_app() -> typer.Typer:
+    from onnx_pare.cli.optimize import optimize
+
+    app = _app()
+    app.command(epilog=EPILOG, name="optimize")(optimize)
+    return app
+
+
+def _pare_app() -> typer.Typer:
+    from onnx_pare.cli import bench, compare, demo, doctor, inspect, passes, profiles, recipes, version
+    from onnx_pare.cli import optimize as optimize_command
+
     app = _app(no_args_is_help=True, epilog=EPILOG)
-    app.callback()(_version)
+    app.callback()(version.version)
     app.command("optimize", epilog=EPILOG)(optimize_command.optimize)
     app.command("bench")(bench.bench)
     app.command("inspect")(inspect.inspect)
@@ -49,67 +56,81 @@ def pare() -> None:
     app.add_typer(recipes.app, name="recipes")
     app.command("demo")(demo.demo)
     app.command("doctor")(doctor.doctor)
-    _run(app)
+    return app
 
 
 def _app(**options: Any) -> typer.Typer:
-    return typer.Typer(help=HELP, add_completion=False, pretty_exceptions_enable=False, **options)
+    import typer
+
+    # plain help: as markup, `[default: …]` in a help text would vanish, and boxes take their time
+    return typer.Typer(
+        help=HELP, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, **options
+    )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from onnx_pare import __version__
-
-        print(f"onnx-pare {__version__}")
-        raise typer.Exit
-
-
-def _version(
-    version: bool = typer.Option(
-        False, "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
-    ),
-) -> None:
-    """Hold the option `--version`; its callback does the work."""
-
-
-def _run(app: Callable[..., Any]) -> None:
-    """Run an app; an error becomes its message on stderr and its exit code."""
+def _run(make: Callable[[], Callable[[], object]]) -> None:
+    """Make an app and run it; an error becomes its message on stderr and its exit code."""
     from onnx_pare.errors import PareError
 
     debug = DEBUG in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != DEBUG]
-    signal.signal(signal.SIGTERM, _terminated)
+    _prepare_streams()
     try:
-        app()
-    except PareError as error:
-        if debug:
-            raise
-        _say(error.message, error.hint)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("interrupted")
-        sys.exit(EXIT_INTERRUPTED)
-    except MemoryError:
-        if debug:
-            raise
-        _say("out of memory", "Use fewer calibration samples, or a machine with more memory.")
-        sys.exit(EXIT_FAILED)
+        _end_on_signals()
+        make()()
+    except SystemExit as ended:
+        if ended.code == 128 + signal.SIGINT:
+            _say("interrupted")
+        raise
     except Exception as error:
         if debug:
             raise
-        said = " ".join(str(error).split())[:500]
-        _say(
-            f"internal error: {type(error).__name__}: {said}", "This is a bug in onnx-pare: please report it."
-        )
-        sys.exit(EXIT_FAILED)
+        if isinstance(error, PareError):
+            _say(error.message, error.hint)
+            sys.exit(error.exit_code)
+        message, hint, code = _unexpected(error)
+        _say(message, hint)
+        sys.exit(code)
+
+
+def _unexpected(error: Exception) -> tuple[str, str, int]:
+    """Return message, hint and exit code for an error that is not ours."""
+    said = " ".join(str(error).split())[:500]
+    if isinstance(error, MemoryError):
+        hint = "Use fewer calibration samples, or a machine with more memory."
+        return "out of memory", hint, EXIT_FAILED
+    if isinstance(error, OSError) and error.errno in FULL:
+        hint = "Free some space; TMPDIR says where temporary files go."
+        return said, hint, EXIT_USAGE
+    bug = "This is a bug in onnx-pare: please report it, with the traceback that --debug shows."
+    return f"internal error: {type(error).__name__}: {said}", bug, EXIT_FAILED
 
 
 def _say(message: str, hint: str = "") -> None:
-    print(f"error: {message}", file=sys.stderr)
-    if hint:
-        print(f"  {hint}", file=sys.stderr)
+    try:
+        print(f"error: {message}", file=sys.stderr)
+        if hint:
+            print(f"  {hint}", file=sys.stderr)
+    except OSError:  # nobody listens: what is left is the exit code
+        return
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    """End like Ctrl-C does, so that temporary files go."""
+def _prepare_streams() -> None:
+    """Make sure that stdout and stderr are there and take any text: closed ones, and encodings like ASCII."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _end_on_signals() -> None:
+    """Let each signal end the program by way of an exception, so that temporary files go."""
+    for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or started with & by a script
+            signal.signal(number, _ended)
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
