@@ -8,6 +8,8 @@ from typing import Any
 Row = tuple[str, str, str, str]
 # changes within this ratio are called the same
 SAME = 0.005
+# speed-ups closer to 1 than this are within what a measurement on a busy machine can tell
+CLEAR = 1.02
 
 
 def amount(
@@ -31,8 +33,8 @@ def amount(
 
 def speed(speedup: float, low: float, high: float) -> str:
     """Return `2.70× faster`, `1.30× slower` or `no clear change`, with the interval, as rich markup."""
-    if low > 1:
+    if low > 1 and speedup >= CLEAR:
         return f"[green]{speedup:.2f}× faster[/] \\[{low:.2f}, {high:.2f}]"
-    if high < 1:
+    if high < 1 and speedup <= 1 / CLEAR:
         return f"[red]{1 / speedup:.2f}× slower[/] \\[{1 / high:.2f}, {1 / low:.2f}]"
     return f"no clear change \\[{low:.2f}, {high:.2f}]"

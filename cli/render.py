@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -30,19 +30,26 @@ def summary(report: Report, console: Console, report_json: str) -> None:
     target = escape(output.path.name) if output else "nothing written"
     origin = escape(report.recipe_origin)
     console.print(f"\n[bold]{escape(report.model.path.name)}[/] → [bold]{target}[/]  ({origin})\n")
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for header, justify in (("", "left"), ("before", "right"), ("after", "right"), ("", "left")):
-        table.add_column(header, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in _rows(report):
-        table.add_row(*row)
-    console.print(table)
+    console.print(_table(report))
     console.print()
-    for line in (*_passes(report), *_warnings(report), *_gates(report)):
+    for line in (*_passes(report), *_warnings(report.warnings), *_gates(report)):
         console.print(line)
     if output:
         console.print(f"written  {escape(str(output.path))}", soft_wrap=True)
     if report_json:
         console.print(f"report   {escape(report_json)}", soft_wrap=True)
+
+
+def _table(report: Report) -> Table:
+    """Return before and after side by side, within 80 columns; numbers never wrap."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    for header in ("before", "after"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in _rows(report):
+        table.add_row(*row)
+    return table
 
 
 def plan(ready: Plan, console: Console) -> None:
@@ -59,20 +66,23 @@ def plan(ready: Plan, console: Console) -> None:
         "labelled": labelled,
         "benchmark": ", ".join(f"{p.name} ({p.kind})" for p in ready.profiles) or "none",
         "gates": ", ".join(job.recipe.gates) or "none",
-        "would write": job.target,
+        "would write": ", ".join(map(str, (job.target, *job.also_writes))),
     }
     for name, value in facts.items():
         console.print(f"{name:<12} {escape(str(value))}", soft_wrap=True)
+    warnings = [*ready.samples.warnings, *(ready.labelled.samples.warnings if ready.labelled else ())]
+    for line in _warnings(warnings):
+        console.print(line)
 
 
 def _rows(report: Report) -> Iterator[Row]:
     before, after = report.before, report.after
     yield amount("size", "size_bytes", before, after, units.size, ("smaller", "larger"))
     for entry in report.latency:
-        threads = f", {entry['threads']} threads" if entry["threads"] > 1 else ""
+        how = f"{entry['kind']}, {entry['threads']} threads" if entry["threads"] > 1 else entry["kind"]
         shown = units.duration(entry["before_ms"]), units.duration(entry["after_ms"])
         change = speed(entry["speedup"], *entry["interval"])
-        yield f"latency {entry['profile']}{threads}", *shown, f"{change} {entry['kind']}"
+        yield f"latency {entry['profile']}", *shown, f"{change} {how}"
     if report.accuracy is not None:
         drop = report.accuracy.before - report.accuracy.after
         change = (
@@ -81,15 +91,11 @@ def _rows(report: Report) -> Iterator[Row]:
         shown = (units.percent(report.accuracy.before), units.percent(report.accuracy.after))
         yield "top-1", *shown, f"{change} ({report.accuracy.samples:,} labelled)"
     yield "outputs", "", units.decibels(report.fidelity.sqnr_db), _agreement(report)
-    yield amount("compute", "macs", before, after, _macs)
+    yield amount("MACs", "macs", before, after, units.count)
     if abs(_density(after) - _density(before)) > ROUNDED:
         yield amount("nonzero weights", "nonzero_params", before, after, units.count)
-        yield amount("compute on them", "effective_macs", before, after, _macs)
+        yield amount("MACs on them", "effective_macs", before, after, units.count)
     yield amount("activations", "peak_activation_bytes", before, after, units.size, ("smaller", "larger"))
-
-
-def _macs(number: float) -> str:
-    return units.count(number, "MACs")
 
 
 def _density(cost: Mapping[str, Any]) -> float:
@@ -97,8 +103,9 @@ def _density(cost: Mapping[str, Any]) -> float:
 
 
 def _agreement(report: Report) -> str:
-    data = "synthetic " if report.fidelity.random_data else ""
-    where = f"({report.fidelity.samples:,} {data}samples)"
+    samples = report.fidelity.samples
+    kind = "synthetic" if report.fidelity.random_data else "sample" if samples == 1 else "samples"
+    where = f"({samples:,} {kind})"
     if report.fidelity.top1_agreement is None:
         return where
     return f"{units.percent(report.fidelity.top1_agreement)} same top-1 {where}"
@@ -111,14 +118,14 @@ def _passes(report: Report) -> Iterator[str]:
         yield f"pass     {record.name}: {done}{quality}, {record.seconds:.1f} s"
 
 
-def _warnings(report: Report) -> Iterator[str]:
-    for warning in report.warnings:
+def _warnings(warnings: Iterable[str]) -> Iterator[str]:
+    for warning in dict.fromkeys(warnings):
         yield f"[yellow]warning[/]  {escape(warning)}"
 
 
 def _gates(report: Report) -> Iterator[str]:
     for gate in report.gates:
         mark = "[green]met[/]     " if gate.passed else "[red]NOT MET[/] "
-        value = "" if gate.value is None else f"  (is {gate.value:.4g})"
+        value = "" if gate.value is None else f"  (is {units.plain(gate.value)})"
         reason = f"  ({escape(gate.reason)})" if gate.value is None else value
         yield f"gate     {mark} {escape(gate.expr)}{reason}"

@@ -34,3 +34,8 @@ def decibels(value: float | None) -> str:
     if value is None:
         return "–"
     return "identical" if value == float("inf") else f"{value:.1f} dB"
+
+
+def plain(value: float) -> str:
+    """Return a bare number as a gate has it: four digits, all of a large one: `0.3163`, `105,002`, `inf`."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < float("inf") else f"{value:.4g}"
