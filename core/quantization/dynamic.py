@@ -35,10 +35,13 @@ def quantize_dynamic(model: ir.Model, nodes: list[ir.Node], *, per_channel: bool
 
     An activation that several nodes read is quantized once.
     """
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
     names = Names(model)
     quantized: dict[ir.Value, tuple[ir.Value, ...]] = {}
     for node in nodes:
         _replace(model.graph, node, names, quantized, per_channel)
+    RemoveUnusedNodesPass()(model)  # float weights
 
 
 def _replace(

@@ -53,3 +53,13 @@ def test_skip_leaves_a_node_float(quantized: Quantize):
     first.name = "first"
     kinds = Counter(node.op_type for node in quantized(model, mode="dynamic", skip=["first"]).graph)
     assert (kinds["Gemm"], kinds["MatMulInteger"]) == (1, 1)
+
+
+def test_float_weights_are_gone(quantized: Quantize):
+    stored = quantized(mlp(), mode="dynamic").graph.initializers.values()
+    kinds = {
+        value.dtype.name
+        for value in stored
+        if value.shape is not None and len(value.shape) == 2 and value.dtype
+    }
+    assert kinds == {"INT8"}
