@@ -77,7 +77,7 @@ class AnnotateReluSparsity(Pass):
             "samples": len(samples),
             "left_alone": left,
         }
-        return Outcome(model, changed, notes, tuple(_warnings(samples.random, left)))
+        return Outcome(model, changed, notes, tuple(_warnings(left)))
 
 
 def _measure(model: ir.Model, nodes: Sequence[ir.Node], context: Context) -> Iterator[_Measured]:
@@ -129,8 +129,6 @@ def _nothing(left: int) -> str:
     return f"no Relu (nor Clip from 0, ThresholdedRelu, Max with 0) to measure{inside}"
 
 
-def _warnings(random: bool, left: int) -> Iterator[str]:
-    if random:
-        yield "zeros were measured on synthetic input: give calibration data for meaningful fractions"
+def _warnings(left: int) -> Iterator[str]:
     if left:
         yield f"{left} activations inside of subgraphs or functions were not measured"

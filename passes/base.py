@@ -82,13 +82,17 @@ class Pass:
     Options: ClassVar[type[PassOptions]] = PassOptions
     #: outputs must stay the same up to float rounding
     lossless: ClassVar[bool] = False
-    #: reads calibration samples
+    #: reads calibration samples, at least with some options
     calibrates: ClassVar[bool] = False
     #: a second run changes nothing
     idempotent: ClassVar[bool] = True
 
     def __init__(self, options: PassOptions | None = None) -> None:
         self.options: Any = options if options is not None else self.Options()
+
+    def reads_samples(self) -> bool:
+        """Tell whether `apply` reads calibration samples with these options."""
+        return self.calibrates
 
     def apply(self, model: ir.Model, context: Context) -> Outcome:
         """Rewrite the model.

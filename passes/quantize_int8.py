@@ -52,6 +52,10 @@ class QuantizeInt8(Pass):
     Options = Options
     calibrates = True
 
+    def reads_samples(self) -> bool:
+        """Dynamic quantization does without."""
+        return bool(self.options.mode == "static")
+
     def apply(self, model: ir.Model, context: Context) -> Outcome:
         """Quantize the main graph.
 

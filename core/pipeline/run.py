@@ -272,12 +272,11 @@ def _model_file(path: Path) -> ModelFile:
 
 def _warnings(ready: Plan, chain: Chain, found: Measured) -> list[str]:
     """Return what the user should know, each sentence once, in the order of the run."""
-    from onnx_pare.passes.base import registry
-
     said = list(ready.samples.warnings)
-    if ready.samples.random and any(registry()[r.name].calibrates for r in chain.records):
+    if ready.samples.random and any(step.build().reads_samples() for step in ready.job.recipe.passes):
         said.append(
-            "no calibration data: ranges come from synthetic input, so give real data before relying on it"
+            "no calibration data: activations were measured on synthetic input; "
+            "give real data (--calibration) before relying on it"
         )
     if ready.labelled is not None:
         said += ready.labelled.samples.warnings

@@ -99,6 +99,11 @@ def test_synthetic_calibration_is_said(model: Path, tmp_path: Path):
     assert any("synthetic" in warning for warning in report.warnings)
 
 
+def test_a_pass_that_reads_no_samples_does_not_ask_for_data(model: Path, tmp_path: Path):
+    report = run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {mode: dynamic}}]")))
+    assert not any("synthetic" in warning for warning in report.warnings)
+
+
 def test_an_existing_output_is_kept_unless_told_otherwise(model: Path, tmp_path: Path):
     (tmp_path / "net.test.onnx").write_text("mine")
     one = recipe(tmp_path, "passes: [quantize_int8]")
