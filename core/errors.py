@@ -79,6 +79,7 @@ class PassError(PareError):
 
     Attributes:
         pass_name: The guilty pass.
+        reason: What is wrong, without the names of passes.
         before: The passes that had run before it, in order.
     """
 
@@ -88,6 +89,7 @@ class PassError(PareError):
         ran = f" (after {', '.join(before)})" if before else ""
         super().__init__(f"pass {pass_name}{ran}: {message}", hint=hint)
         self.pass_name = pass_name
+        self.reason = message
         self.before = tuple(before)
 
 

@@ -92,7 +92,7 @@ def _apply(one: Pass, model: ir.Model, context: Context, before: Sequence[str]) 
         error.message = f"pass {one.name}: {error.message}"
         raise
     except PassError as error:
-        raise type(error)(one.name, error.message, before=before, hint=error.hint) from error
+        raise type(error)(one.name, error.reason, before=before, hint=error.hint) from error
     except PareError:
         raise
     except MemoryError as error:
