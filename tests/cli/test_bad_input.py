@@ -225,7 +225,11 @@ ARRAYS: list[tuple[str, Callable[[], dict[str, Any]], list[str]]] = [
     ("text", lambda: {"x": np.array(["a", "b"])}, ["not numbers", "Save it as float32"]),
     ("objects", lambda: {"x": np.array([None, 1], dtype=object)}, ["pickled Python objects"]),
     ("none", lambda: {"x": vectors(0)}, ["holds no samples"]),
-    ("nan", lambda: {"x": with_one(np.nan)}, ["sample 3 (counted from 0) holds NaN", "Leave such samples out"]),
+    (
+        "nan",
+        lambda: {"x": with_one(np.nan)},
+        ["sample 3 (counted from 0) holds NaN", "Leave such samples out"],
+    ),
     ("infinite", lambda: {"x": with_one(np.inf)}, ["sample 3 (counted from 0) holds infinite"]),
     ("name", lambda: {"image": vectors()}, ["nothing for the input 'x'", "found 'image'"]),
 ]
