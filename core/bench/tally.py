@@ -127,8 +127,7 @@ class Tally:
         lost = known & ~np.isfinite(candidate)
         reference = np.where(known, reference, 0)
         candidate = np.where(known & ~lost, candidate, 0)
-        error = np.abs(reference - candidate)
-        error[lost] = np.inf
+        error = np.where(lost, np.inf, np.abs(reference - candidate))
         self._left_out += int(known.size - np.count_nonzero(known))
         self._nonfinite += int(np.count_nonzero(lost))
         self._signal += float(np.vdot(reference, reference))

@@ -69,3 +69,11 @@ def test_a_sequence_is_said_not_compared() -> None:
     tally = Tally("probabilities")
     tally.add([{"cat": 0.5}], [{"cat": 0.5}], by_row=False)
     assert tally.result().note == "output 'probabilities' is not a tensor; not compared"
+
+
+def test_scalars() -> None:
+    tally = Tally("y")
+    tally.add(np.array(2, np.float32), np.array(1, np.float32), by_row=False)
+    assert tally.result().max_abs_error == 1
+    tally.add(np.array(2, np.float32), np.array(np.nan, np.float32), by_row=False)
+    assert tally.result().nonfinite == 1
