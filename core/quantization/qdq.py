@@ -36,10 +36,11 @@ def insert(
         affines: Parameters of each tensor that is an owner in `placement`.
         per_channel: One weight scale per output channel instead of one per tensor.
     """
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
+    from onnx_ir.passes.common import DeduplicateHashedInitializersPass, RemoveUnusedNodesPass
 
     _Writer(model, placement, affines, per_channel).write()
     RemoveUnusedNodesPass()(model)  # float weights, and the pairs that an integer Pad reads past
+    DeduplicateHashedInitializersPass()(model)  # equal zero points, for the most part
 
 
 class _Writer:
