@@ -27,6 +27,8 @@ def test_amount(before: int, after: int, change: str) -> None:
         (2.5, 2.4, 2.6, "[green]2.50× faster[/] \\[2.40, 2.60]"),
         (0.5, 0.4, 0.8, "[red]2.00× slower[/] \\[1.25, 2.50]"),
         (1.01, 0.95, 1.05, "no clear change \\[0.95, 1.05]"),
+        (1.015, 1.01, 1.02, "no clear change \\[1.01, 1.02]"),
+        (0.99, 0.985, 0.995, "no clear change \\[0.98, 0.99]"),
     ],
 )
 def test_speed_is_only_called_when_the_interval_says_so(speedup, low, high, text) -> None:
