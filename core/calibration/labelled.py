@@ -97,7 +97,10 @@ def _npz(
     labels = _stored_labels(path)
     piece, warnings = npz_piece(path, inputs, preprocess)
     if len(labels) != piece.count:
-        raise DataError(f"{path}: {len(labels)} labels in '{LABEL_KEY}' for {piece.count} samples")
+        raise DataError(
+            f"{path}: {len(labels)} labels in '{LABEL_KEY}' for {piece.count} samples",
+            hint="Store one label for each sample, in the same order.",
+        )
     _check_range(path, labels, classes)
     chosen = subset(piece.count, limit, seed)
     samples = array_stream(str(path), [piece], inputs, chosen, warnings)
