@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
     from google.protobuf.message import Message
 
 
@@ -70,3 +71,20 @@ def _tensor_texts(message: Message) -> Iterator[tuple[Any, Any]]:
     fields = message.DESCRIPTOR.fields_by_name
     for name in ("name", "doc_string", "external_data"):
         yield fields[name], getattr(message, name)
+
+
+def from_model(model: ir.Model) -> onnx.ModelProto:
+    """Return the model as a message that mentions the type of each initializer once.
+
+    onnx-ir lists initializers in `value_info` too; a quantized model has hundreds, and grows by some percent.
+    """
+    import onnx_ir as ir
+
+    proto: onnx.ModelProto = ir.to_proto(model)
+    for graph, _ in graphs(proto):
+        weights = {tensor.name for tensor in graph.initializer}
+        values = [v for v in graph.value_info if v.name not in weights or v.doc_string or v.metadata_props]
+        if len(values) < len(graph.value_info):
+            del graph.value_info[:]
+            graph.value_info.extend(values)
+    return proto

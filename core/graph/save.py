@@ -27,9 +27,7 @@ INLINE_LIMIT_BYTES = (1 << 31) - (64 << 20)
 
 def serialize(model: ir.Model) -> bytes:
     """Return the model as ONNX bytes; equal models give equal bytes. Weights in external files stay there."""
-    import onnx_ir as ir
-
-    content: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    content: bytes = protos.from_model(model).SerializeToString(deterministic=True)
     return content
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from onnx_pare.graph.protos import from_model
+
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
@@ -44,7 +46,7 @@ def write_inline(model: ir.Model, path: Path) -> None:
                 initializers[name].const_value = ir.Tensor(
                     tensor.numpy().copy(), dtype=tensor.dtype, name=name
                 )
-        proto = ir.to_proto(model)
+        proto = from_model(model)
     finally:
         for name, tensor in held.items():
             initializers[name].const_value = tensor

@@ -261,3 +261,14 @@ def test_same_file(tmp_path: Path) -> None:
     assert not same_file(a, tmp_path / "b")
     assert same_file(tmp_path / "none", tmp_path / "." / "none")
     assert not same_file(tmp_path / "none", a)
+
+
+def test_initializers_are_described_once_and_their_notes_stay() -> None:
+    model = ir.from_onnx_text(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[N, 2] x) => (float[N, 2] y)
+        <float[2] a = {1.0, 2.0}, float[2] b = {3.0, 4.0}> { h = Mul(x, a) y = Add(h, b) }"""
+    )
+    model.graph.initializers["b"].metadata_props["note"] = "kept"
+    proto = onnx.ModelProto.FromString(serialize(model))
+    assert "a" not in [value.name for value in proto.graph.value_info]
+    assert ir.from_proto(proto).graph.initializers["b"].metadata_props == {"note": "kept"}
