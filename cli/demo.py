@@ -24,8 +24,8 @@ def demo(
     results of the first.
     """
     from onnx_pare.cli.optimize import run_job
+    from onnx_pare.pipeline.plan import Job
     from onnx_pare.pipeline.recipe import load_recipe
-    from onnx_pare.pipeline.run import Job
 
     unpack(output)
     command = (

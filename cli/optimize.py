@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from onnx_pare.pipeline.plan import Job
     from onnx_pare.pipeline.recipe import Recipe
-    from onnx_pare.pipeline.run import Job
 
 EXIT_GATE_FAILED = 1
 
@@ -145,7 +145,7 @@ def _job(
     report_json: str,
 ) -> Job:
     from onnx_pare.errors import UsageError
-    from onnx_pare.pipeline.run import Job
+    from onnx_pare.pipeline.plan import Job
 
     if not models:
         raise UsageError("no model given", hint="For example: optimize model.onnx --config int8")
@@ -161,7 +161,7 @@ def _job(
 
 def _dry_run(job: Job, silent: bool) -> None:
     from onnx_pare.cli import console, render
-    from onnx_pare.pipeline.run import plan
+    from onnx_pare.pipeline.plan import plan
 
     ready = plan(job)
     if not silent:

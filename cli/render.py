@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from onnx_pare.pipeline.plan import Plan
     from onnx_pare.pipeline.report import Report
-    from onnx_pare.pipeline.run import Plan
 
 # share of weights that quantization alone may round to zero; more is pruning, and worth a line
 ROUNDED = 0.1

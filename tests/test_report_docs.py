@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "core" / "demo"
 PAGE = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
 # what lies below depends on the recipe, the pass or the model
-OPEN = {"recipe", "options", "notes", "opset"}
+OPEN = {"recipe", "options", "notes"}
 
 
 def keys(value: Any) -> Iterator[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnx_pare.bench.accuracy import AccuracyPair
     from onnx_pare.bench.fidelity import Fidelity
     from onnx_pare.pipeline.chain import Chain
-    from onnx_pare.pipeline.run import Plan
+    from onnx_pare.pipeline.plan import Plan
 
 Costs = Mapping[str, Any]
 Latencies = Sequence[Mapping[str, Any]]

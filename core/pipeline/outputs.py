@@ -11,7 +11,7 @@ from onnx_pare.graph.load import model_files
 from onnx_pare.graph.save import check_writable, data_file, same_file
 
 if TYPE_CHECKING:
-    from onnx_pare.pipeline.run import Job
+    from onnx_pare.pipeline.plan import Job
 
 
 def check_outputs(job: Job) -> None:

@@ -78,7 +78,7 @@ class Report:
     seed: int
     model: ModelFile
     signature: Signature
-    opset: Mapping[str, int]
+    opset: int | None
     recipe: Mapping[str, Any]
     recipe_origin: str
     calibration_source: str
@@ -110,7 +110,7 @@ class Report:
             "command": self.command,
             "model": {
                 **self.model.to_json(),
-                "opset": dict(self.opset),
+                "opset": self.opset,
                 "inputs": [_port(port) for port in self.signature.inputs],
                 "outputs": [_port(port) for port in self.signature.outputs],
             },

@@ -10,9 +10,10 @@ import pytest
 
 from onnx_pare.graph.save import write_model
 from onnx_pare.pipeline.gates import METRICS
+from onnx_pare.pipeline.plan import Job
 from onnx_pare.pipeline.recipe import load_recipe
 from onnx_pare.pipeline.report import Report
-from onnx_pare.pipeline.run import Job, run
+from onnx_pare.pipeline.run import run
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from onnx import numpy_helper
 
 from onnx_pare.errors import OutputError
 from onnx_pare.pipeline.outputs import check_outputs
+from onnx_pare.pipeline.plan import Job
 from onnx_pare.pipeline.recipe import load_recipe
-from onnx_pare.pipeline.run import Job
 
 NET = """<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => (float[2] y)
 { y = Add(x, w) }"""

@@ -33,7 +33,7 @@ def report() -> Report:
         seed=0,
         model=file,
         signature=Signature((Port("x", "float32", ("N", 3, None)),), (Port("y", "", None),)),
-        opset={"": 17},
+        opset=17,
         recipe={"version": 1},
         recipe_origin="shipped recipe int8",
         calibration_source="synthetic (seed 0)",

@@ -8,11 +8,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from onnx_pare.errors import ModelError, OutputError, UsageError
+from onnx_pare.errors import OutputError
 from onnx_pare.graph.load import load_model
 from onnx_pare.graph.save import write_model
+from onnx_pare.pipeline.plan import Job
 from onnx_pare.pipeline.recipe import Recipe, load_recipe
-from onnx_pare.pipeline.run import Job, plan, run
+from onnx_pare.pipeline.run import run
 
 
 @pytest.fixture
@@ -119,32 +120,6 @@ def test_the_input_is_never_the_output(model: Path, tmp_path: Path):
     with pytest.raises(OutputError, match="is the input model"):
         run(Job(model, recipe(tmp_path, "passes: [quantize_int8]"), model, overwrite=True))
     assert model.read_bytes() == before
-
-
-def test_free_dimensions_must_be_given(tmp_path: Path):
-    net = ir.from_onnx_text(
-        '<ir_version: 8, opset_import: ["": 17]> g (float[N, L] x) => (float[N, L] y) { y = Relu(x) }'
-    )
-    write_model(net, tmp_path / "net.onnx")
-    one = recipe(tmp_path, "passes: [quantize_int8]")
-    with pytest.raises(ModelError, match="'L'"):
-        plan(Job(tmp_path / "net.onnx", one))
-    assert plan(Job(tmp_path / "net.onnx", one, shapes={"x": (1, 7)})).input_shapes == {"x": (1, 7)}
-
-
-def test_the_batch_is_that_of_the_benchmark(model: Path, tmp_path: Path):
-    (tmp_path / "test.yaml").write_text("version: 1\nbenchmark: {batch: 6}\npasses: [quantize_int8]")
-    assert plan(Job(model, load_recipe(str(tmp_path / "test.yaml")))).input_shapes == {"x": (6, 16)}
-
-
-def test_a_fixed_batch_cannot_be_another(tmp_path: Path):
-    net = ir.from_onnx_text(
-        '<ir_version: 8, opset_import: ["": 17]> g (float[2, 4] x) => (float[2, 4] y) { y = Relu(x) }'
-    )
-    write_model(net, tmp_path / "net.onnx")
-    (tmp_path / "test.yaml").write_text("version: 1\nbenchmark: {batch: 6}\npasses: [quantize_int8]")
-    with pytest.raises(UsageError, match="fixed batch 2"):
-        plan(Job(tmp_path / "net.onnx", load_recipe(str(tmp_path / "test.yaml"))))
 
 
 def test_ctrl_c_leaves_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
