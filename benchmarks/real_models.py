@@ -63,8 +63,10 @@ def recipes() -> list[str]:
 def loads(path: Path) -> bool:
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; that a constant is unused is none
     try:
-        onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         print(f"{path.name}: onnxruntime: {error}", file=sys.stderr)
         return False
