@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,6 @@ from onnx_pare.sparsity.metadata import Measurement, Zeros, write_measurement, w
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-    from onnx_pare.sparsity.activations import ZeroCounter
-
-# activations of one sample that are observed together; more are measured in several runs over the samples
-GROUP_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -81,42 +76,13 @@ class AnnotateReluSparsity(Pass):
 
 
 def _measure(model: ir.Model, nodes: Sequence[ir.Node], context: Context) -> Iterator[_Measured]:
-    from onnx_pare.calibration.collect import observe
     from onnx_pare.sparsity.activations import ZeroCounter, channels_last
 
     counters = {node.outputs[0].name or "": ZeroCounter(channels_last(node)) for node in nodes}
-    for group in _groups(model, counters, context):
-        observe(
-            model,
-            group,
-            context.samples,
-            scratch=context.scratch,
-            threads=context.threads,
-            progress=context.progress,
-            label="measuring zeros",
-        )
+    context.observe(model, counters, label="measuring zeros")
     for node in nodes:
         counter = counters[node.outputs[0].name or ""]
         yield _Measured(node, counter.result(), counter.elements)
-
-
-def _groups(
-    model: ir.Model, counters: Mapping[str, ZeroCounter], context: Context
-) -> Iterator[dict[str, ZeroCounter]]:
-    """Split the counters so that the activations of one sample stay below `GROUP_BYTES` together."""
-    from onnx_pare.graph.shapes import infer
-
-    shapes = infer(model, {name: array.shape for name, array in next(iter(context.samples)).items()})
-    group: dict[str, ZeroCounter] = {}
-    size = 0
-    for name, counter in counters.items():
-        own = shapes[name].size_bytes if name in shapes else 0
-        if group and size + own > GROUP_BYTES:
-            yield group
-            group, size = {}, 0
-        group[name] = counter
-        size += own
-    yield group
 
 
 def _overall(measured: Sequence[_Measured]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnx_pare.calibration.data import Samples
+    from onnx_pare.calibration.observers import Observer
 
 
 class PassOptions(BaseModel):
@@ -69,8 +71,25 @@ class Context:
 
         return np.random.default_rng(self.seed)
 
+    def observe(self, model: ir.Model, observers: Mapping[str, Observer], label: str = "calibrating") -> None:
+        """Show every activation of the named tensors over the samples to its observer.
 
-class Pass:
+        See `calibration.collect.observe`, also for what is raised.
+        """
+        from onnx_pare.calibration.collect import observe
+
+        observe(
+            model,
+            observers,
+            self.samples,
+            scratch=self.scratch,
+            threads=self.threads,
+            progress=self.progress,
+            label=label,
+        )
+
+
+class Pass(ABC):
     """One graph rewrite.
 
     A subclass lives in `passes/<name>.py`, is decorated with `@register`, and states in its docstring what it
@@ -94,6 +113,7 @@ class Pass:
         """Tell whether `apply` reads calibration samples with these options."""
         return self.calibrates
 
+    @abstractmethod
     def apply(self, model: ir.Model, context: Context) -> Outcome:
         """Rewrite the model.
 
@@ -101,7 +121,6 @@ class Pass:
             InputError: The model or the data cannot be used with these options.
             PassError: The rewrite failed.
         """
-        raise NotImplementedError(f"{type(self).__name__}.apply")
 
 
 P = TypeVar("P", bound=type[Pass])

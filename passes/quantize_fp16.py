@@ -219,18 +219,10 @@ def _already(model: ir.Model) -> str:
 
 def _largest(model: ir.Model, plan: Plan, context: Context) -> dict[str, float]:
     """Return the largest magnitude of every activation that may turn half, over the calibration samples."""
-    from onnx_pare.calibration.collect import observe
     from onnx_pare.calibration.observers import MinMax
 
     observers = {value.name or "": MinMax() for value in plan.activations()}
-    observe(
-        model,
-        observers,
-        context.samples,
-        scratch=context.scratch,
-        threads=context.threads,
-        progress=context.progress,
-    )
+    context.observe(model, observers)
     return {name: max(-observer.low, observer.high) for name, observer in observers.items()}
 
 

@@ -88,35 +88,26 @@ class QuantizeInt8(Pass):
         model = raise_opset(model, OPSET)
         folded = fold_batch_norms(model)  # a BatchNormalization between Conv and Relu would stay float
         placement = place(model.graph, [node for node in model.graph if node.name in names])
-        insert(
-            model, placement, self._calibrate(model, placement, context), per_channel=self.options.per_channel
-        )
+        affines = self._calibrate(model, placement, context)
+        insert(model, placement, affines, per_channel=self.options.per_channel)
         notes = {
             "calibration": self.options.calibration,
-            "integer_nodes": len(placement.axes) + len(placement.followers) + len(placement.carriers),
+            "integer_nodes": len(placement),
             "quantized_weights": len(placement.axes),
             "quantized_tensors": len(placement.owner),
             "folded_batch_norms": folded,
             **_left_in_subgraphs(model),
         }
-        return Outcome(model, len(placement.axes) + len(placement.followers) + len(placement.carriers), notes)
+        return Outcome(model, len(placement), notes)
 
     def _calibrate(self, model: ir.Model, placement: Placement, context: Context) -> dict[ir.Value, Affine]:
-        from onnx_pare.calibration.collect import observe
         from onnx_pare.calibration.observers import Histogram, MinMax
         from onnx_pare.quantization.affine import activation_affine
 
         owners = list(dict.fromkeys(placement.owner.values()))
         make: type[Any] = Histogram if self.options.calibration == "percentile" else MinMax
         observers: dict[str, Any] = {value.name or "": make() for value in owners}
-        observe(
-            model,
-            observers,
-            context.samples,
-            scratch=context.scratch,
-            threads=context.threads,
-            progress=context.progress,
-        )
+        context.observe(model, observers)
         percentile = (self.options.percentile,) if make is Histogram else ()
         return {value: activation_affine(*observers[value.name or ""].range(*percentile)) for value in owners}
 

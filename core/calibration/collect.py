@@ -14,7 +14,8 @@ from onnx_pare.calibration.observers import Array, Observer
 from onnx_pare.errors import DataError
 from onnx_pare.graph.save import write_model
 from onnx_pare.graph.session import Feeds, Session, SessionError
-from onnx_pare.progress import Progress
+from onnx_pare.graph.shapes import infer
+from onnx_pare.progress import Advance, Progress
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,6 +24,8 @@ Kind = TypeVar("Kind", bound=Observer)
 # activations fetched from one run; larger batches gain no speed
 FETCH_BYTES = 16 << 20
 MAX_BATCH = 32
+# activations of one sample that are in view together; more take several runs over the samples
+GROUP_BYTES = 256 << 20
 
 
 def observe(
@@ -37,7 +40,8 @@ def observe(
 ) -> Mapping[str, Kind]:
     """Show every activation of the named tensors to its observer, one run of the model per batch.
 
-    Memory holds the activations of one batch, whatever the number of samples.
+    Memory holds the activations of one batch, whatever the number of samples, and of `GROUP_BYTES` at most
+    unless one activation alone is larger.
 
     Args:
         model: The model; it is not changed.
@@ -60,20 +64,39 @@ def observe(
         default = model.graph.initializers[name].const_value
         if default is not None:
             observers[name].update(default.numpy())
-    running = [name for name in observers if name not in weights]
-    if not running:
-        return observers
-    with exposed(model, running, scratch) as path:
-        session = Session(path, threads=threads)
-        fetched = [name for name in running if name not in session.inputs]
-        fed = [name for name in running if name in session.inputs]
-        with progress.task(label, len(samples)) as advance:
-            for feeds, count in _batches(session, fetched, samples):
-                found = dict(zip(fetched, _run(session, feeds, fetched, samples), strict=True))
-                for name, array in (*found.items(), *((name, feeds[name]) for name in fed)):
-                    observers[name].update(_rows(array, feeds, count))
-                advance(count)
+    running = {name: observer for name, observer in observers.items() if name not in weights}
+    for group in _groups(model, running, samples):
+        with exposed(model, list(group), scratch) as path:
+            session = Session(path, threads=threads)
+            with progress.task(label, len(samples)) as advance:
+                _run_over(session, group, samples, advance)
     return observers
+
+
+def _groups(model: ir.Model, observers: Mapping[str, Kind], samples: Samples) -> Iterator[Mapping[str, Kind]]:
+    """Split the observers so that the activations of one sample stay below `GROUP_BYTES` together."""
+    shapes = infer(model, {name: feed.shape for name, feed in next(samples.batches(1))[0].items()})
+    group: dict[str, Kind] = {}
+    size_bytes = 0
+    for name, observer in observers.items():
+        own = shapes[name].size_bytes if name in shapes else 0
+        if group and size_bytes + own > GROUP_BYTES:
+            yield group
+            group, size_bytes = {}, 0
+        group[name] = observer
+        size_bytes += own
+    if group:
+        yield group
+
+
+def _run_over(session: Session, observers: Mapping[str, Kind], samples: Samples, advance: Advance) -> None:
+    fetched = [name for name in observers if name not in session.inputs]
+    fed = [name for name in observers if name in session.inputs]
+    for feeds, count in _batches(session, fetched, samples):
+        found = dict(zip(fetched, _run(session, feeds, fetched, samples), strict=True))
+        for name, array in (*found.items(), *((name, feeds[name]) for name in fed)):
+            observers[name].update(_rows(array, feeds, count))
+        advance(count)
 
 
 def _batches(session: Session, fetched: Sequence[str], samples: Samples) -> Iterator[tuple[Feeds, int]]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from onnx_pare.pipeline.report import ModelFile, Report
 
 logger = logging.getLogger(__name__)
+# an error of a third of the signal: classifiers begin to lose whole points
+FAR_DB = 10.0
 
 
 def run(job: Job, progress: Progress | None = None) -> Report:
@@ -156,5 +158,10 @@ def _warnings(ready: Plan, chain: Chain, found: Measured) -> list[str]:
     if ready.labelled is not None:
         said += ready.labelled.samples.warnings
     said += chain.warnings
+    if found.fidelity.sqnr_db is not None and found.fidelity.sqnr_db < FAR_DB:
+        said.append(
+            f"the outputs are far from the original's ({found.fidelity.sqnr_db:.1f} dB): "
+            "check the accuracy on labelled data (--eval), and skip or soften passes"
+        )
     said += found.fidelity.notes
     return list(dict.fromkeys(said))

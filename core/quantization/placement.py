@@ -28,6 +28,9 @@ class Placement:
     carriers: set[ir.Node] = field(default_factory=set)
     owner: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return len(self.axes) + len(self.followers) + len(self.carriers)
+
     def runs_in_integers(self, node: ir.Node) -> bool:
         """Tell whether the node is one of the three kinds."""
         return node in self.axes or node in self.followers or node in self.carriers

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from onnx_pare.calibration import collect
 from onnx_pare.calibration.collect import exposed, observe
 from onnx_pare.calibration.data import open_samples
 from onnx_pare.calibration.observers import MinMax
@@ -34,8 +35,12 @@ def ranges(net: ir.Model, path: Path, *names: str) -> dict[str, tuple[float, flo
     return {name: observer.range() for name, observer in observers.items()}
 
 
+@pytest.mark.parametrize("group_bytes", [1, collect.GROUP_BYTES])
 @pytest.mark.parametrize("batch", ["N", "1", "4"])
-def test_every_sample_is_seen_once_whatever_the_batch(batch: str, tmp_path: Path):
+def test_every_sample_is_seen_once_whatever_the_batch_and_in_however_many_runs(
+    batch: str, group_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(collect, "GROUP_BYTES", group_bytes)
     values = np.arange(18).reshape(6, 3) - 10.0
     found = ranges(model(batch), data(tmp_path, values), "x", "n", "r", "y")
     assert found["x"] == (-10, 7)

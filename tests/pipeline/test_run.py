@@ -105,6 +105,13 @@ def test_a_pass_that_reads_no_samples_does_not_ask_for_data(model: Path, tmp_pat
     assert not any("synthetic" in warning for warning in report.warnings)
 
 
+def test_outputs_far_from_the_original_are_said(model: Path, tmp_path: Path):
+    near = run(Job(model, recipe(tmp_path, "passes: [quantize_int8]")))
+    far = run(Job(model, recipe(tmp_path, "passes: [{prune_magnitude: {sparsity: 0.9}}]"), overwrite=True))
+    assert not any("far from" in warning for warning in near.warnings)
+    assert any("far from the original's" in warning for warning in far.warnings)
+
+
 def test_an_existing_output_is_kept_unless_told_otherwise(model: Path, tmp_path: Path):
     (tmp_path / "net.test.onnx").write_text("mine")
     one = recipe(tmp_path, "passes: [quantize_int8]")
