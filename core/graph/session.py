@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +89,26 @@ class Session:
             raise SessionError(_reason(error)) from error
 
 
+@cache
+def newest_ir_version() -> int | None:
+    """Return the newest IR version that the installed onnxruntime loads, None if it does not say."""
+    import onnxruntime as ort
+    from onnx import helper
+
+    graph = helper.make_graph([], "probe", [], [])
+    future = helper.make_model(graph, ir_version=1 << 20, opset_imports=[helper.make_opsetid("", 7)])
+    try:
+        ort.InferenceSession(future.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        found = re.search(r"max supported IR version: (\d+)", str(error))
+        return int(found[1]) if found else None
+    return None
+
+
 def _reason(error: Exception) -> str:
-    return first_line(error).removeprefix("[ONNXRuntimeError] : ")
+    """Return what onnxruntime says, without its own source positions and our temporary paths."""
+    said = first_line(error).removeprefix("[ONNXRuntimeError] : ")
+    return re.sub(r"/onnxruntime_src/\S+:\d+ .*?\([^()]*\) |Load model from \S+ failed:", "", said)
 
 
 def _dtype(kind: str) -> str:

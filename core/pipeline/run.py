@@ -96,9 +96,12 @@ def peak_rss_bytes() -> int:
 
 
 def _loadable(path: Path, model: ir.Model, scratch: Path) -> Path:
-    """Return a file of the original that onnxruntime loads: the user's, or a normalized copy of it."""
+    """Return a file of the original that onnxruntime loads: the user's, or a normalized copy of it.
+
+    A newer onnx package writes newer IR versions than onnxruntime takes: `model` gets the newest it does.
+    """
     from onnx_pare.graph.save import write_model
-    from onnx_pare.graph.session import Session, SessionError
+    from onnx_pare.graph.session import Session, SessionError, newest_ir_version
 
     try:
         Session(path)
@@ -107,6 +110,7 @@ def _loadable(path: Path, model: ir.Model, scratch: Path) -> Path:
     else:
         return path
     copy = scratch / "original.onnx"
+    model.ir_version = min(model.ir_version, newest_ir_version() or model.ir_version)
     write_model(model, copy)
     try:
         Session(copy)

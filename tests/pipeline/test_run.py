@@ -5,12 +5,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 
 from onnx_pare.errors import OutputError
 from onnx_pare.graph.load import load_model
-from onnx_pare.graph.save import write_model
+from onnx_pare.graph.save import serialize, write_model
+from onnx_pare.graph.session import newest_ir_version
 from onnx_pare.pipeline.plan import Job
 from onnx_pare.pipeline.recipe import Recipe, load_recipe
 from onnx_pare.pipeline.run import run
@@ -93,6 +95,17 @@ def test_a_model_that_nothing_changes_is_copied_byte_for_byte(tmp_path: Path):
     write_model(net, tmp_path / "net.onnx")
     run(Job(tmp_path / "net.onnx", recipe(tmp_path, "passes: [quantize_int8]")))
     assert (tmp_path / "net.test.onnx").read_bytes() == (tmp_path / "net.onnx").read_bytes()
+
+
+def test_an_ir_version_newer_than_onnxruntime_s_is_lowered(model: Path, tmp_path: Path):
+    net = load_model(model)
+    net.ir_version = onnx.IR_VERSION
+    model.write_bytes(serialize(net))
+    report = run(Job(model, recipe(tmp_path, "passes: [quantize_int8]")))
+    assert report.output is not None
+    newest = newest_ir_version()
+    assert newest is not None
+    assert load_model(report.output.path).ir_version == min(newest, onnx.IR_VERSION)
 
 
 def test_synthetic_calibration_is_said(model: Path, tmp_path: Path):
