@@ -81,7 +81,7 @@ class Tally:
         self._cosine = 0.0
         self._rows = self._batches = 0
         self._elements = self._equal = 0
-        self._nonfinite = self._left_out = 0
+        self._nonfinite = self._left_out = self._compared = 0
         self._uncomparable = ""
         self._float = False
 
@@ -112,6 +112,8 @@ class Tally:
         if not self._float:
             equal = self._equal / self._elements if self._elements else None
             return OutputFidelity(self.name, agreement=equal)
+        if self._left_out and not self._compared:
+            return OutputFidelity(self.name, note=self._note())
         return OutputFidelity(
             self.name,
             sqnr_db=decibels(self._signal, self._noise),
@@ -128,6 +130,7 @@ class Tally:
         reference = np.where(known, reference, 0)
         candidate = np.where(known & ~lost, candidate, 0)
         error = np.where(lost, np.inf, np.abs(reference - candidate))
+        self._compared += int(np.count_nonzero(known))
         self._left_out += int(known.size - np.count_nonzero(known))
         self._nonfinite += int(np.count_nonzero(lost))
         self._signal += float(np.vdot(reference, reference))

@@ -15,6 +15,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 INT32_MAX = 2**31 - 1
+TINY, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ def activation_affine(low: float, high: float) -> Affine:
     Relu or Clip before a QuantizeLinear only where the integer range lies inside the clip's.
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    if high - low < np.finfo(np.float32).tiny * 255:
+    if high - low < TINY * 255:
         return Affine(np.float32(1.0), np.uint8(0))
-    scale = np.float32((high - low) / 255.0)
+    scale = np.float32(min((high - low) / 255.0, LARGEST))
     if low == 0.0 and float(scale) * 255.0 > high:
         scale = np.nextafter(scale, np.float32(0))
     return Affine(scale, np.uint8(np.clip(np.round(-low / float(scale)), 0, 255)))
@@ -61,7 +62,7 @@ def weight_scales(weight: Array, axis: int | None, bias: Array | None, input_sca
     if bias is not None:
         needed = np.abs(bias.astype(np.float64)) / (input_scale * INT32_MAX * 0.5)
         scales = np.maximum(scales, needed if axis is not None else needed.max(initial=0.0))
-    scales = np.where(scales < np.finfo(np.float32).tiny, 1.0, scales)
+    scales = np.where(scales < TINY, 1.0, scales)
     return np.asarray(scales.astype(np.float32))
 
 

@@ -77,3 +77,11 @@ def test_scalars() -> None:
     assert tally.result().max_abs_error == 1
     tally.add(np.array(2, np.float32), np.array(np.nan, np.float32), by_row=False)
     assert tally.result().nonfinite == 1
+
+
+def test_a_reference_without_a_finite_value_gives_no_sqnr() -> None:
+    tally = Tally("y")
+    tally.add(np.full((2, 3), np.inf, np.float32), np.zeros((2, 3), np.float32), by_row=True)
+    found = tally.result()
+    assert (found.sqnr_db, found.cosine, found.max_abs_error) == (None, None, None)
+    assert "not finite in the reference" in found.note

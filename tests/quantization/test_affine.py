@@ -29,6 +29,12 @@ def test_a_range_from_zero_never_reaches_beyond_its_end(high: float):
     assert float(affine.scale) * 255 <= high
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_widest_range_has_a_finite_scale():
+    assert np.isfinite(activation_affine(-3.4e38, 3.4e38).scale)
+    assert np.isfinite(activation_affine(0.0, 1e300).scale)
+
+
 def test_an_empty_range_has_a_usable_scale():
     assert float(activation_affine(0.0, 0.0).scale) == 1.0
 
