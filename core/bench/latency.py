@@ -29,8 +29,9 @@ Call = Callable[[], object]
 Clock = Callable[[], float]
 
 # a timing lasts at least this long; a faster model is called several times in a row, and the median counts: a
-# call that another program interrupted (a time slice is a few ms) then does not
-TIMING_S = 3e-3
+# call that another program interrupted (a time slice is a few ms) then does not. Twenty rounds last half a
+# second or more: what else runs on a machine and its host comes and goes within tenths of one
+TIMING_S = 1e-2
 # warm-up ends when the last three calls lie this close together, or after this many
 WARM_SPREAD, WARM_CALLS = 1.1, 20
 # share of the time budget that warming up one model may take
@@ -49,7 +50,7 @@ class Latency:
         median_ms: Median over all timings.
         p90_ms: 90th percentile.
         interval_ms: 95 % bootstrap interval of the median.
-        runs: Timings taken. Each is the median of several calls for a model faster than 3 ms.
+        runs: Timings taken. Each is the median of several calls for a model faster than 10 ms.
         threads: Threads inside one operator.
     """
 
