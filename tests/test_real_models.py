@@ -40,11 +40,12 @@ def _benchmark() -> ModuleType:
 
 BENCHMARK = _benchmark()
 RECIPES = BENCHMARK.recipes()
-# SQNR in dB that each model keeps on 2 samples, less some 3 dB; 100 where float rounding is all that differs.
+# SQNR in dB that each model keeps on 2 samples, in onnxruntime 1.23 and 1.31, less some 3 dB; 100 where float
+# rounding is all that differs.
 # MobileNets lose most: their depthwise layers hold few weights of very different size.
 FLOORS = {  # int8, int8-dynamic, fp16, prune50
     "alibaba_mobilenet_cifar10": (19, 45, 45, -6),
-    "basic_pitch": (10, 100, 41, 1),
+    "basic_pitch": (10, 100, 36, 1),
     "dtln_1": (38, 38, 61, 3),
     "fastestdet_coco": (10, 100, 45, -2),
     "mlperf_tiny_kws_dscnn": (41, 68, 73, -6),
