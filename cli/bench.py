@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from onnx_pare.cli.console import JsonOption
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -57,9 +59,7 @@ def bench(
         typer.Option(metavar="INPUT=DIMS", help="Sizes of an input, as in input=1x3x224x224; repeatable."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic input.")] = 0,
-    json: Annotated[
-        str, typer.Option("--json", metavar="PATH", help="Write JSON to PATH; - is stdout.")
-    ] = "",
+    json: JsonOption = "",
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bars.")] = False,
 ) -> None:
     """Count MACs and measure the latency of models on this machine, on synthetic input."""

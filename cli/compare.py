@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from onnx_pare.cli.console import JsonOption
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -45,9 +47,7 @@ def compare(
         typer.Option(metavar="INPUT=DIMS", help="Sizes of an input, as in input=1x3x224x224; repeatable."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of synthetic samples, and of a choice among many.")] = 0,
-    json: Annotated[
-        str, typer.Option("--json", metavar="PATH", help="Write JSON to PATH; - is stdout.")
-    ] = "",
+    json: JsonOption = "",
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bars.")] = False,
 ) -> None:
     """Compare two models: size, cost, speed, outputs and accuracy."""

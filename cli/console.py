@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from onnx_pare.progress import Progress
 
 
+JsonOption = Annotated[str, typer.Option("--json", metavar="PATH", help="Write JSON to PATH; - is stdout.")]
 # columns of a table that goes to a file or another program, where none is given in COLUMNS: nothing wraps
 WIDE = 1000
 

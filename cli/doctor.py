@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from onnx_pare.cli.console import JsonOption
 
 if TYPE_CHECKING:
     from onnx_pare.hw_profiles.cpu import CpuFeatures
@@ -21,9 +23,7 @@ PRESENCE: Mapping[bool | None, str] = {True: "yes", False: "no", None: "unknown"
 
 
 def doctor(
-    json: Annotated[
-        str, typer.Option("--json", metavar="PATH", help="Write JSON to PATH; - is stdout.")
-    ] = "",
+    json: JsonOption = "",
 ) -> None:
     """Show versions, onnxruntime's providers, what this CPU is good at, and what is missing."""
     from onnx_pare.cli import console

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from onnx_pare.cli.console import JsonOption
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -28,9 +30,7 @@ def inspect(
     batch: Annotated[
         int | None, typer.Option(min=1, help="Batch; by default the model's own, or 1 if it is free.")
     ] = None,
-    json: Annotated[
-        str, typer.Option("--json", metavar="PATH", help="Write JSON to PATH; - is stdout.")
-    ] = "",
+    json: JsonOption = "",
 ) -> None:
     """Count MACs, parameters, bytes and activation memory of a model, node by node."""
     from onnx_pare.cli import console

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from onnx_pare.cli.console import JsonOption
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onnx_pare.passes.base import Pass
 
 app = typer.Typer(help="List the passes, and show the options of one.", no_args_is_help=True)
-
-JsonOption = Annotated[str, typer.Option("--json", metavar="PATH", help="Write JSON to PATH; - is stdout.")]
 
 
 @app.command("list")

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="List and show hardware profiles.", no_args_is_help=True)
+from onnx_pare.cli.console import JsonOption
 
-JsonOption = Annotated[str, typer.Option("--json", metavar="PATH", help="Write JSON to PATH; - is stdout.")]
+app = typer.Typer(help="List and show hardware profiles.", no_args_is_help=True)
 
 
 @app.command("list")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from onnx_pare.cli.console import JsonOption
+
 app = typer.Typer(
     help="List and show the shipped recipes; print the schema of recipes.", no_args_is_help=True
 )
-
-JsonOption = Annotated[str, typer.Option("--json", metavar="PATH", help="Write JSON to PATH; - is stdout.")]
 
 
 @app.command("list")

@@ -17,7 +17,7 @@ from pydantic import Field
 from onnx_pare.graph.equivalence import RANDOM_OPS, differences, other_sizes
 from onnx_pare.graph.load import first_line, load_model, size_bytes
 from onnx_pare.graph.metadata import carry_metadata
-from onnx_pare.graph.save import weight_bytes, write_model
+from onnx_pare.graph.save import remove_model, weight_bytes, write_model
 from onnx_pare.graph.session import Feeds
 from onnx_pare.graph.signature import signature
 from onnx_pare.graph.simplifier import SimplifierTimeoutError, run_onnxsim
@@ -103,7 +103,8 @@ class Simplify(Pass):
         try:
             return _outcome(trial, *self._first_that_holds(trial))
         finally:
-            _remove(trial.before, trial.after)
+            for path in (trial.before, trial.after):
+                remove_model(path)
 
     def _first_that_holds(self, trial: _Trial) -> tuple[ir.Model, str]:
         """Return the first result without objection, and how it was made; the model if none is simpler."""
@@ -126,12 +127,6 @@ class Simplify(Pass):
             logger.info("simplify: %s rolled back: %s", name, reason)
             trial.rolled_back.append({"attempt": name, "reason": reason})
         return trial.model, ""
-
-
-def _remove(*models: Path) -> None:
-    for path in models:
-        path.unlink(missing_ok=True)
-        path.with_name(path.name + ".data").unlink(missing_ok=True)
 
 
 def _attempt(trial: _Trial, skip: tuple[str, ...] | None, timeout_s: float) -> ir.Model:

@@ -15,10 +15,8 @@ from onnx_pare.calibration.data import open_samples
 from onnx_pare.calibration.inputs import model_inputs
 from onnx_pare.calibration.labelled import Labelled, open_labelled
 from onnx_pare.calibration.synthetic import synthetic_samples
-from onnx_pare.cost.count import count
-from onnx_pare.graph.load import load_model, size_bytes
-from onnx_pare.graph.session import Feeds
-from onnx_pare.graph.shapes import infer
+from onnx_pare.cost.count import file_summary
+from onnx_pare.graph.load import load_model
 from onnx_pare.graph.signature import signature
 from onnx_pare.progress import Progress, Silent
 
@@ -105,7 +103,8 @@ def versus(
     labelled = _labelled(stricter, inputs)
     samples = _samples(stricter, inputs)
     feeds = next(iter(samples))
-    costs = _cost(models[0], a, feeds), _cost(models[1], b, feeds)
+    shapes = {name: feed.shape for name, feed in feeds.items()}
+    costs = file_summary(models[0], a, shapes), file_summary(models[1], b, shapes)
     accuracy = None
     if labelled is not None:
         accuracy = accuracy_pair(a, b, labelled, threads=threads, progress=progress)
@@ -135,8 +134,3 @@ def _samples(model: ir.Model, inputs: Inputs) -> Samples:
         )
     count = inputs.limit or SYNTHETIC_SAMPLES
     return synthetic_samples(model, count=count, seed=inputs.seed, shapes=inputs.shapes)
-
-
-def _cost(model: ir.Model, path: Path, feeds: Feeds) -> Mapping[str, Any]:
-    shapes = infer(model, {name: feed.shape for name, feed in feeds.items()})
-    return count(model, shapes).summary(size_bytes(path))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from onnx_pare.calibration.data import Samples
 from onnx_pare.calibration.observers import Array, Observer
 from onnx_pare.errors import DataError
-from onnx_pare.graph.save import write_model
+from onnx_pare.graph.save import remove_model, write_model
 from onnx_pare.graph.session import Feeds, Session, SessionError
 from onnx_pare.graph.shapes import infer
 from onnx_pare.progress import Advance, Progress
@@ -135,5 +135,4 @@ def exposed(model: ir.Model, names: Sequence[str], scratch: Path) -> Iterator[Pa
         write_model(copy, path)
         yield path
     finally:
-        path.unlink()
-        path.with_name(path.name + ".data").unlink(missing_ok=True)
+        remove_model(path)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.cost.call import UncountedError, call, operator
@@ -146,6 +147,18 @@ def count(model: ir.Model, shapes: Shapes) -> Cost:
 
 # operators that hand on the zeros of their input, in another shape or as integers
 REARRANGING = VIEWS | {"DequantizeLinear", "QuantizeLinear", "Transpose"}
+
+
+def file_summary(model: ir.Model, path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Return the block `before` or `after` of the report for a model and its file, at these input shapes.
+
+    Raises:
+        ModelError: The shapes contradict each other, or onnxruntime cannot load or run the model.
+    """
+    from onnx_pare.graph.load import size_bytes
+    from onnx_pare.graph.shapes import infer
+
+    return count(model, infer(model, inputs)).summary(size_bytes(path))
 
 
 class _Counter:

@@ -96,6 +96,12 @@ def data_file(path: Path) -> Path:
     return path.with_name(path.name + ".data")
 
 
+def remove_model(path: Path) -> None:
+    """Remove the model at `path` and its weights' file, as far as they are there."""
+    path.unlink(missing_ok=True)
+    data_file(path).unlink(missing_ok=True)
+
+
 def same_file(a: Path, b: Path) -> bool:
     """Return whether two paths name one file, links followed; it need not exist yet."""
     if a.exists() and b.exists():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from onnx_pare.errors import InputError, PareError, PassError, VerificationError
 from onnx_pare.graph.load import first_line
-from onnx_pare.graph.save import write_model
+from onnx_pare.graph.save import remove_model, write_model
 from onnx_pare.graph.signature import Signature, signature
 from onnx_pare.graph.verify import problems
 from onnx_pare.pipeline.report import PassRecord
@@ -80,7 +80,7 @@ def run_passes(
             write_model(model, path)
             fidelity = _verify(one, model, path, previous, promised, reference, context, before)
             if previous != original:
-                _remove(previous)
+                remove_model(previous)
         records.append(_record(one, outcome, seconds, fidelity))
     return Chain(model, path, tuple(records), tuple(dict.fromkeys(warnings)))
 
@@ -144,8 +144,3 @@ def _record(one: Pass, outcome: Outcome, seconds: float, fidelity: Fidelity | No
         sqnr_db=math.inf if fidelity is None else fidelity.sqnr_db,
         top1_agreement=None if fidelity is None else fidelity.top1_agreement,
     )
-
-
-def _remove(path: Path) -> None:
-    path.unlink()
-    path.with_name(path.name + ".data").unlink(missing_ok=True)

@@ -12,8 +12,6 @@ from onnx_pare.pipeline.gates import GateResult, check
 from onnx_pare.progress import Progress
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnx_pare.bench.accuracy import AccuracyPair
     from onnx_pare.bench.fidelity import Fidelity
     from onnx_pare.pipeline.chain import Chain
@@ -45,10 +43,11 @@ def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Me
     """
     from onnx_pare.bench.accuracy import accuracy_pair
     from onnx_pare.bench.fidelity import compare
+    from onnx_pare.cost.count import file_summary
 
     threads = os.cpu_count() or 1
-    before = _costs(ready.model, ready.input_shapes, ready.job.model)
-    after = _costs(chain.model, ready.input_shapes, chain.path)
+    before = file_summary(ready.model, ready.job.model, ready.input_shapes)
+    after = file_summary(chain.model, chain.path, ready.input_shapes)
     fidelity = compare(original, chain.path, ready.samples, threads=threads, progress=progress)
     accuracy = None
     if ready.labelled is not None:
@@ -56,14 +55,6 @@ def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Me
     latency = _latency(ready, original, chain.path, progress)
     gates = check(ready.job.recipe.conditions, _gate_values(before, after, fidelity, accuracy, latency))
     return Measured(before, after, fidelity, accuracy, latency, gates)
-
-
-def _costs(model: ir.Model, input_shapes: Mapping[str, tuple[int, ...]], path: Path) -> Costs:
-    from onnx_pare.cost.count import count
-    from onnx_pare.graph.load import size_bytes
-    from onnx_pare.graph.shapes import infer
-
-    return count(model, infer(model, input_shapes)).summary(size_bytes(path))
 
 
 def _latency(ready: Plan, original: Path, result: Path, progress: Progress) -> Latencies:

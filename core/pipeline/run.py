@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from onnx_pare.progress import Progress, Silent
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from onnx_pare.passes.base import Context
+    from onnx_pare.passes.base import Context, Pass
     from onnx_pare.pipeline.chain import Chain
     from onnx_pare.pipeline.measure import Measured
     from onnx_pare.pipeline.report import ModelFile, Report
@@ -71,7 +71,7 @@ def run(job: Job, progress: Progress | None = None) -> Report:
         accuracy=found.accuracy,
         latency=found.latency,
         gates=found.gates,
-        warnings=_warnings(ready, chain, found),
+        warnings=_warnings(ready, passes, chain, found),
         output=published,
         seconds=time.perf_counter() - start,
         peak_rss_bytes=peak_rss_bytes(),
@@ -151,10 +151,10 @@ def _model_file(path: Path) -> ModelFile:
     return ModelFile(path, sha256(path), size_bytes(path))
 
 
-def _warnings(ready: Plan, chain: Chain, found: Measured) -> list[str]:
+def _warnings(ready: Plan, passes: Sequence[Pass], chain: Chain, found: Measured) -> list[str]:
     """Return what the user should know, each sentence once, in the order of the run."""
     said = list(ready.samples.warnings)
-    if ready.samples.random and any(step.build().reads_samples() for step in ready.job.recipe.passes):
+    if ready.samples.random and any(one.reads_samples() for one in passes):
         said.append(
             "no calibration data: activations were measured on synthetic input; "
             "give real data (--calibration) before relying on it"
