@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # kinds of numbers (numpy's letters) that an input of a kind takes
 COMPATIBLE = {"f": "f", "V": "f", "i": "iu", "u": "iu", "b": "b"}
-CASTS = {"f": "float32", "V": "float32", "i": "int64", "u": "uint8", "b": "bool"}
 
 
 @dataclass(frozen=True)
