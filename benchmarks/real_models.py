@@ -29,17 +29,22 @@ COLUMNS = "exit", "sqnr_db", "top1_before", "top1_after", "size_ratio", "speedup
 
 @dataclass(frozen=True)
 class Case:
-    """What a model needs beside the recipe: data of the folder `data`, preprocessing, free dimensions."""
+    """What a model needs beside the recipe: data of the folder `data`, preprocessing, free dimensions.
+
+    Of data that is not `labelled`, only the samples suit the model; its labels are other classes.
+    """
 
     data: str | None = None
     preprocess: str | None = None
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    labelled: bool = True
 
-    def flags(self, data_folder: Path) -> list[str]:
+    def flags(self, data_folder: Path, *, evaluate: bool = True) -> list[str]:
         """Return the command line's flags for it."""
         flags = [f"--shape={name}={'x'.join(map(str, shape))}" for name, shape in self.shapes.items()]
         if self.data is not None:
             flags += [f"--calibration={data_folder / self.data}_calibration.npz"]
+        if self.data is not None and self.labelled and evaluate:
             flags += [f"--eval={data_folder / self.data}_validation.npz"]
         return flags + ([f"--preprocess={self.preprocess}"] if self.preprocess else [])
 
@@ -50,6 +55,7 @@ CASES = {
     "alibaba_mobilenet_cifar10": Case("cifar10", "imagenet"),
     "mlperf_tiny_resnet8_cifar10": Case("cifar10", "raw"),
     "mlperf_tiny_kws_dscnn": Case("kws"),
+    "mobilenet_v1_025_224_imagenet": Case("cifar10", "imagenet-tf", labelled=False),
     "nnsplit_en": Case(shapes={"input": (1, 100)}),
     "silero_vad_16k": Case(shapes={"input": (1, 576), "state": (2, 1, 128)}),
 }
@@ -73,14 +79,18 @@ def loads(path: Path) -> bool:
     return True
 
 
+def command(model: Path, recipe: str, target: Path) -> list[str]:
+    """Return the command line that writes `target`, and its report to stdout."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    options = ["--config", recipe, "-o", str(target), "--report-json", "-", "--no-progress"]
+    return [str(shutil.which("optimize", path=path)), str(model), *options]
+
+
 def optimize(model: Path, recipe: str, case: Case, extra: list[str], target: Path) -> dict[str, Any]:
     """Run the command; return the row of the table, and what was wrong with it under `fault`."""
-    command = [
-        str(shutil.which("optimize", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"))
-    ]
-    command += [str(model), "--config", recipe, "-o", str(target), "--report-json", "-", "--no-progress"]
+    flags = [*case.flags(SHARED / "data"), *extra]
     start = time.perf_counter()
-    done = subprocess.run([*command, *case.flags(SHARED / "data"), *extra], capture_output=True, text=True)
+    done = subprocess.run([*command(model, recipe, target), *flags], capture_output=True, text=True)
     row: dict[str, Any] = {"exit": done.returncode, "seconds": time.perf_counter() - start}
     if done.returncode not in (0, 1, 2, 3) or "Traceback" in done.stderr:
         row["fault"] = done.stderr.strip() or "no message"
