@@ -1,7 +1,7 @@
 """Give a weightless graph seeded weights with which its activations neither vanish nor explode.
 
 A weight is a `ConstantOfShape` node `weight_<name>`. Those of Conv, Gemm and MatMul become He-normal (He et
-al. 2015) and are scaled, front to back, so that the output has unit variance on a synthetic input (as in LSUV:
+al. 2015) and are scaled, front to back, so that the output has unit variance on a synthetic input (LSUV:
 Mishkin and Matas, "All you need is a good init", 2016). Biases are small, a BatchNormalization gets the mean
 and variance of its input, and integer tables stay as they are.
 """
