@@ -60,6 +60,14 @@ class Histogram:
     Bin i holds [i·w, (i+1)·w). When a value does not fit, w doubles and neighbouring bins are added up: so
     the result depends neither on the order nor on the batch size of the samples, and two histograms merge
     exactly. At least `BINS / 2` bins lie between zero and the largest magnitude.
+
+    Attributes:
+        extremes: The smallest and the largest value.
+        counts: Shape (2 · BINS,): values in each bin; bin 0 is at index BINS.
+        exponent: w is two to this power.
+        zeros: How many values were exactly zero.
+        at_low: How many were exactly the smallest.
+        at_high: How many were exactly the largest.
     """
 
     BINS = 2048  # on each side of zero
@@ -69,6 +77,7 @@ class Histogram:
         self.extremes = MinMax()
         self.counts = np.zeros(2 * self.BINS, np.int64)
         self.exponent = self.FINEST
+        self.zeros = self.at_low = self.at_high = 0
 
     @property
     def width(self) -> float:
@@ -82,7 +91,10 @@ class Histogram:
         found.update(flat)
         if not found.seen:
             return
-        self.extremes.merge(found)
+        self._merge_ends(
+            found, int(np.count_nonzero(flat == found.low)), int(np.count_nonzero(flat == found.high))
+        )
+        self.zeros += flat.size - int(np.count_nonzero(flat))
         magnitude = max(abs(found.low), abs(found.high), 1e-30)
         self._widen(math.ceil(math.log2(magnitude / (self.BINS - 1))))
         # a signed tensor needs both halves of the bins, the output of a Relu only one
@@ -97,7 +109,8 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of another histogram."""
-        self.extremes.merge(other.extremes)
+        self._merge_ends(other.extremes, other.at_low, other.at_high)
+        self.zeros += other.zeros
         self._widen(other.exponent)
         counts = other.counts
         if other.extremes.seen:
@@ -122,6 +135,14 @@ class Histogram:
         """Return the range that holds all but (100 − `percentile`) % of the values at either end."""
         tail = 1.0 - percentile / 100.0
         return self.quantile(tail), self.quantile(1.0 - tail)
+
+    def _merge_ends(self, found: MinMax, at_low: int, at_high: int) -> None:
+        """Widen the extremes, and count only what equals the new ones."""
+        old = MinMax(*self.extremes.range(), self.extremes.seen)
+        self.extremes.merge(found)
+        new = self.extremes
+        self.at_low = self.at_low * (old.low == new.low) + at_low * (found.low == new.low)
+        self.at_high = self.at_high * (old.high == new.high) + at_high * (found.high == new.high)
 
     def _widen(self, exponent: int) -> None:
         if not self.counts.any():

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from onnx_pare.calibration.observers import Histogram, MinMax
 
@@ -86,3 +89,32 @@ def test_values_that_are_not_finite_are_not_counted():
 
 def test_an_empty_histogram_has_a_range():
     assert Histogram().range(99.0) == (0.0, 0.0)
+
+
+def test_exact_zeros_and_extremes_are_counted():
+    observer = Histogram()
+    for array in ([0.0, 1.0, 1.0, -2.0], [np.nan, 0.0, 1.0, -3.0], [3.0, -3.0, -3.0], [-0.0, 3.0]):
+        observer.update(np.array(array, np.float32))
+    assert (observer.zeros, observer.at_low, observer.at_high) == (3, 3, 2)
+    assert observer.extremes.range() == (-3.0, 3.0)
+
+
+FLOATS = arrays(np.float32, st.integers(0, 80), elements=st.floats(-1e6, 1e6, width=32))
+
+
+@given(st.lists(FLOATS, min_size=1, max_size=5), st.randoms())
+@settings(max_examples=200, deadline=None)
+def test_merging_equals_seeing_everything_at_once(pieces: list[np.ndarray], random):
+    whole, merged = Histogram(), Histogram()
+    whole.update(np.concatenate(pieces))
+    parts = []
+    for piece in pieces:
+        parts.append(Histogram())
+        parts[-1].update(piece)
+    random.shuffle(parts)
+    for part in parts:
+        merged.merge(part)
+    np.testing.assert_array_equal(merged.counts, whole.counts)
+    assert vars(merged).keys() == vars(whole).keys()
+    for name in vars(whole).keys() - {"counts"}:
+        assert getattr(merged, name) == getattr(whole, name), name
