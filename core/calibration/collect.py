@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from onnx_pare.calibration.data import Samples
+from onnx_pare.calibration.estimate import estimate
 from onnx_pare.calibration.observers import Array, Observer
 from onnx_pare.errors import DataError
 from onnx_pare.graph.save import remove_model, write_model
@@ -20,6 +23,7 @@ from onnx_pare.progress import Advance, Progress
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+logger = logging.getLogger(__name__)
 Kind = TypeVar("Kind", bound=Observer)
 # activations fetched from one run; larger batches gain no speed
 FETCH_BYTES = 16 << 20
@@ -50,7 +54,7 @@ def observe(
         samples: What to run it on.
         scratch: Folder for the temporary model file.
         threads: Threads of the onnxruntime session.
-        progress: Told after each sample.
+        progress: Told after each batch; the first one tells how long all will take, which the log says too.
         label: What the progress is called.
 
     Returns:
@@ -68,8 +72,7 @@ def observe(
     for group in _groups(model, running, samples):
         with exposed(model, list(group), scratch) as path:
             session = Session(path, threads=threads)
-            with progress.task(label, len(samples)) as advance:
-                _run_over(session, group, samples, advance)
+            _run_over(session, group, samples, progress, label)
     return observers
 
 
@@ -89,14 +92,27 @@ def _groups(model: ir.Model, observers: Mapping[str, Kind], samples: Samples) ->
         yield group
 
 
-def _run_over(session: Session, observers: Mapping[str, Kind], samples: Samples, advance: Advance) -> None:
+def _run_over(
+    session: Session, observers: Mapping[str, Kind], samples: Samples, progress: Progress, label: str
+) -> None:
     fetched = [name for name in observers if name not in session.inputs]
     fed = [name for name in observers if name in session.inputs]
-    for feeds, count in _batches(session, fetched, samples):
-        found = dict(zip(fetched, _run(session, feeds, fetched, samples), strict=True))
-        for name, array in (*found.items(), *((name, feeds[name]) for name in fed)):
-            observers[name].update(_rows(array, feeds, count))
-        advance(count)
+    advance: Advance | None = None
+    with ExitStack() as task:
+        for feeds, count in _batches(session, fetched, samples):
+            start = time.perf_counter()
+            found = dict(zip(fetched, _run(session, feeds, fetched, samples), strict=True))
+            for name, array in (*found.items(), *((name, feeds[name]) for name in fed)):
+                observers[name].update(_rows(array, feeds, count))
+            if advance is None:
+                told = estimate(len(samples), count, time.perf_counter() - start, _size_bytes(found, feeds))
+                logger.info("%s %s", label, told)
+                advance = task.enter_context(progress.task(f"{label} {told}", len(samples)))
+            advance(count)
+
+
+def _size_bytes(*groups: Mapping[str, Array]) -> int:
+    return sum(array.nbytes for group in groups for array in group.values())
 
 
 def _batches(session: Session, fetched: Sequence[str], samples: Samples) -> Iterator[tuple[Feeds, int]]:

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-# elements handled at a time: the scratch arrays fit into the L2 cache, and stay below the size from which malloc
-# asks the system for fresh pages each time (four times slower)
+# elements handled at a time: the scratch arrays fit into the L2 cache, and stay below the size from which
+# malloc asks the system for fresh pages each time (four times slower)
 BLOCK = 1 << 15
 
 
@@ -108,11 +108,8 @@ class Histogram:
         counts = self.counts[0 if signed else self.BINS :]
         inverse = np.float32(1.0 / self.width)
         size = min(flat.size, BLOCK)
-        scaled, index, nonzero = (
-            np.empty(size, np.float32),
-            np.empty(size, np.int32),
-            np.empty(size, np.bool_),
-        )
+        scaled, index = np.empty(size, np.float32), np.empty(size, np.int32)
+        nonzero = np.empty(size, np.bool_)
         zeros = flat.size
         for start in range(0, flat.size, BLOCK):
             block = flat[start : start + BLOCK]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,19 @@ def test_data_the_model_does_not_run_on_is_named(tmp_path: Path):
     np.savez(tmp_path / "data.npz", x=np.array([0, 7]))
     with pytest.raises(DataError, match=r"data\.npz: the model does not run on it"):
         ranges(net, tmp_path / "data.npz", "y")
+
+
+def test_how_long_it_takes_is_said_after_the_first_batch(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    labels = []
+
+    class Recording(Silent):
+        def task(self, label, total):
+            labels.append((label, total))
+            return super().task(label, total)
+
+    net = model()
+    samples = open_samples(data(tmp_path, np.ones((70, 3))), net)
+    with caplog.at_level("INFO", logger="onnx_pare"):
+        observe(net, {"n": MinMax()}, samples, scratch=tmp_path, threads=1, progress=Recording())
+    assert labels == [(caplog.messages[0], 70)]
+    assert re.fullmatch(r"calibrating 70 samples: about 0\.\d s, 0\.0 MB beside the model", labels[0][0])
