@@ -61,7 +61,8 @@ def open_samples(
 
     Args:
         path: A folder of images (also in folders within), an `.npz` or `.npy` file, a folder of `.npy` files,
-            an ONNX test data set or a folder of them, or a single image.
+            an ONNX test data set or a folder of them, or a single image. An `.npz` may leave out the model's
+            states (`states.find_states`).
         model: The model to feed.
         preprocess: How images become the model's input.
         limit: Use this many samples at most, drawn by `seed` and kept in order.
@@ -71,7 +72,7 @@ def open_samples(
     Raises:
         DataError: The data is missing, damaged, empty, or does not fit the model.
     """
-    from onnx_pare.calibration.array_sets import array_stream, npz_piece
+    from onnx_pare.calibration.array_sets import array_stream
     from onnx_pare.calibration.images import image_stream
     from onnx_pare.calibration.inputs import model_inputs
     from onnx_pare.calibration.stream import subset
@@ -84,11 +85,38 @@ def open_samples(
         chosen = subset(len(images), limit, seed)
         return image_stream(str(path), [images[index] for index in chosen], inputs, preprocess)[0]
     if path.suffix.lower() == ".npz" and path.is_file():
-        piece, warnings = npz_piece(path, inputs, preprocess)
-        return array_stream(str(path), [piece], inputs, subset(piece.count, limit, seed), warnings)
+        return _npz(path, model, inputs, preprocess, limit, seed)
     pieces = _pieces(path, inputs, preprocess)
     chosen = subset(sum(piece.count for piece in pieces), limit, seed)
     return array_stream(str(path), pieces, inputs, chosen)
+
+
+def _npz(
+    path: Path,
+    model: ir.Model,
+    inputs: ModelInputs,
+    preprocess: Preprocessing | None,
+    limit: int | None,
+    seed: int,
+) -> Samples:
+    """Open an `.npz`; states of the model that it leaves out are carried from each sample to the next."""
+    from onnx_pare.calibration.array_sets import array_stream, npz_piece
+    from onnx_pare.calibration.arrays import open_npz
+    from onnx_pare.calibration.sequences import carry
+    from onnx_pare.calibration.states import find_states
+    from onnx_pare.calibration.stream import stretch, subset
+
+    given = open_npz(path)
+    states = [state for state in find_states(model) if state.input not in given]
+    fed = inputs.without({state.input for state in states})
+    piece, warnings = npz_piece(path, fed, preprocess)
+    if not states:
+        return array_stream(str(path), [piece], inputs, subset(piece.count, limit, seed), warnings)
+    names = ", ".join(f"'{state.input}'" for state in states)
+    said = f"{path}: nothing for the state {names}: it starts at zero and is carried from sample to sample"
+    chosen = stretch(piece.count, limit, seed)
+    stream = array_stream(str(path), [piece], fed, chosen, (*warnings, said))
+    return carry(stream, inputs, states, model, None)
 
 
 def check_readable(path: Path) -> None:

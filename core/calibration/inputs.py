@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.errors import ModelError, UsageError
@@ -60,6 +60,10 @@ class ModelInputs:
     def names(self) -> tuple[str, ...]:
         """Return the inputs' names, in order."""
         return tuple(spec.name for spec in self.specs)
+
+    def without(self, names: Collection[str]) -> ModelInputs:
+        """Return the inputs but for the named ones."""
+        return replace(self, specs=tuple(spec for spec in self.specs if spec.name not in names))
 
 
 def model_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]] | None = None) -> ModelInputs:

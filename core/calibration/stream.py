@@ -91,3 +91,16 @@ def subset(count: int, limit: int | None, seed: int) -> Sequence[int]:
         return range(count)
     chosen = np.random.default_rng(seed).choice(count, size=limit, replace=False)
     return sorted(int(index) for index in chosen)
+
+
+def stretch(count: int, limit: int | None, seed: int) -> Sequence[int]:
+    """Return which of `count` samples to use where their order matters: `limit` in a row, begun by `seed`.
+
+    Raises:
+        DataError: `limit` is below 1.
+    """
+    import numpy as np
+
+    length = len(subset(count, limit, seed))
+    start = int(np.random.default_rng(seed).integers(count - length + 1))
+    return range(start, start + length)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.calibration.image_input import LAYOUTS, channel_layout
 from onnx_pare.calibration.inputs import InputSpec, model_inputs
 from onnx_pare.calibration.stream import Stream
+from onnx_pare.errors import DataError
 from onnx_pare.graph.session import Feeds
 
 if TYPE_CHECKING:
@@ -79,7 +80,25 @@ def synthetic_samples(
     sizes = input_shapes(model, shapes)
     per_sample = tuple(_one_sample(sizes[spec.name], spec.axis) for spec in inputs.specs)
     source = Generated(inputs.specs, per_sample, count, seed)
-    return Stream(f"synthetic (seed {seed})", True, inputs, count, source)
+    stream = Stream(f"synthetic (seed {seed})", True, inputs, count, source)
+    return _with_states(stream, model)
+
+
+def _with_states(stream: Stream, model: ir.Model) -> Stream:
+    """Feed a recurrent model the states that it leaves itself; noise where that does not work, and say so."""
+    from onnx_pare.calibration.sequences import SYNTHETIC_STEPS, carry
+    from onnx_pare.calibration.states import find_states
+
+    states = find_states(model)
+    if not states:
+        return stream
+    names = ", ".join(f"'{state.input}'" for state in states)
+    try:
+        carried = carry(stream, stream.inputs, states, model, SYNTHETIC_STEPS)
+    except DataError as error:
+        said = f"the state {names} is noise, as it cannot be carried over: {error.message}"
+        return replace(stream, warnings=(*stream.warnings, said))
+    return replace(carried, source=f"{stream.source}, state {names} carried over {SYNTHETIC_STEPS} runs")
 
 
 def _one_sample(shape: Sequence[int], axis: int | None) -> Shape:
