@@ -47,6 +47,10 @@ class Samples(Protocol):
         """Yield feeds of up to `size` samples (exactly the model's own batch if fixed), and how many."""
         ...
 
+    def part(self, start: int, stop: int) -> Samples:
+        """Return the samples from `start` to before `stop`."""
+        ...
+
 
 def open_samples(
     path: Path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +21,18 @@ class Observer(Protocol):
     def update(self, array: Array) -> None:
         """Take in one more activation of the tensor; any shape."""
         ...
+
+
+@dataclass(frozen=True)
+class Several:
+    """Observers of one tensor that look at it together."""
+
+    observers: Sequence[Observer]
+
+    def update(self, array: Array) -> None:
+        """Show the activation to all of them."""
+        for observer in self.observers:
+            observer.update(array)
 
 
 @dataclass

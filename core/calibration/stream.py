@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from onnx_pare.calibration.inputs import ModelInputs
 from onnx_pare.errors import DataError
@@ -55,6 +56,11 @@ class Stream:
             held.append(sample)
         if held:
             yield self._batch(held)
+
+    def part(self, start: int, stop: int) -> Stream:
+        """Return the samples from `start` to before `stop`, read by skipping those before."""
+        stop = min(stop, self.count)
+        return replace(self, count=max(stop - start, 0), read=lambda: islice(self.read(), start, stop))
 
     def _fit_together(self, a: Feeds, b: Feeds) -> bool:
         import numpy as np

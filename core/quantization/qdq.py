@@ -11,12 +11,12 @@ from onnx_pare.graph.edit import Names, add_initializer, constant
 from onnx_pare.quantization import kernels
 from onnx_pare.quantization.affine import (
     Affine,
+    Integers,
     activation_affine,
     quantize_activation,
     quantize_bias,
-    quantize_weight,
-    weight_scales,
 )
+from onnx_pare.quantization.layers import Layers, Rounded
 from onnx_pare.quantization.placement import Placement, outputs
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 
 
 def insert(
-    model: ir.Model, placement: Placement, affines: Mapping[ir.Value, Affine], *, per_channel: bool
+    model: ir.Model, placement: Placement, affines: Mapping[ir.Value, Affine], layers: Layers | None = None
 ) -> None:
     """Rewrite the model's graph in place so that every placed operator reads dequantized tensors.
 
@@ -34,11 +34,11 @@ def insert(
         model: Its opset must be 13 or newer (scales per channel).
         placement: What runs in integers.
         affines: Parameters of each tensor that is an owner in `placement`.
-        per_channel: One weight scale per output channel instead of one per tensor.
+        layers: How weights become integers; by default each is rounded to nearest, with scales per channel.
     """
     from onnx_ir.passes.common import DeduplicateHashedInitializersPass, RemoveUnusedNodesPass
 
-    _Writer(model, placement, affines, per_channel).write()
+    _Writer(model, placement, affines, layers or Layers()).write()
     RemoveUnusedNodesPass()(model)  # float weights, and the pairs that an integer Pad reads past
     DeduplicateHashedInitializersPass()(model)  # equal zero points, for the most part
 
@@ -47,12 +47,13 @@ class _Writer:
     """Holds what the steps of one rewrite share: names given out, and initializers already made."""
 
     def __init__(
-        self, model: ir.Model, placement: Placement, affines: Mapping[ir.Value, Affine], per_channel: bool
+        self, model: ir.Model, placement: Placement, affines: Mapping[ir.Value, Affine], layers: Layers
     ) -> None:
         self.graph = model.graph
         self.placement = placement
         self.affines = affines
-        self.per_channel = per_channel
+        self.layers = layers
+        self.integers = _integers(affines)
         self.names = Names(model)
         self.native = {v for node in model.graph if placement.runs_in_integers(node) for v in outputs(node)}
         self._parameters: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}
@@ -61,7 +62,7 @@ class _Writer:
     def write(self) -> None:
         """Quantize weights and constants first (they look at the float tensors), then the activations."""
         for node, axis in self.placement.axes.items():
-            self._quantize_weights(node, axis if self.per_channel else None)
+            self._quantize_weights(node, axis)
         for node in self.placement.followers:
             self._quantize_constants(node)
         pads = [node for node in self.graph if node in self.placement.carriers and node.op_type == "Pad"]
@@ -100,7 +101,7 @@ class _Writer:
         )
         result = dequantize.outputs[0]
         result.type, result.shape = value.type, value.shape
-        quantize.outputs[0].type, quantize.outputs[0].shape = ir.TensorType(ir.DataType.UINT8), value.shape
+        quantize.outputs[0].type, quantize.outputs[0].shape = ir.TensorType(ir.DataType[self.integers.upper()]), value.shape
         for node, index in [(use.node, use.idx) for use in value.uses()]:
             if node is not quantize and (value in self.native or self.placement.runs_in_integers(node)):
                 node.replace_input_with(index, result)
@@ -133,7 +134,7 @@ class _Writer:
         dequantize = self._node("DequantizeLinear", [value, scale, zero], f"{value.name}_dequantized")
         result = dequantize.outputs[0]
         result.type, result.shape = value.type, value.shape
-        value.type = ir.TensorType(ir.DataType.UINT8)
+        value.type = ir.TensorType(ir.DataType[self.integers.upper()])
         for reader, index in [(use.node, use.idx) for use in value.uses()]:
             if reader is not dequantize:
                 reader.replace_input_with(index, result)
@@ -141,42 +142,46 @@ class _Writer:
             self._hand_over_output(value, result)
         self._insert_behind(value, [dequantize])
 
-    def _quantize_weights(self, node: ir.Node, axis: int | None) -> None:
-        weight = constant(node.inputs[1])
+    def _quantize_weights(self, node: ir.Node, axis: int) -> None:
+        weight, source = constant(node.inputs[1]), node.inputs[0]
         assert weight is not None
+        assert source is not None
         assert node.inputs[1] is not None
-        assert node.inputs[0] is not None
         holder, index = _bias_place(node)
         bias_value = holder.inputs[index] if index < len(holder.inputs) else None
         bias = constant(bias_value)
-        input_scale = float(self._affine(node.inputs[0]).scale)
-        scales = weight_scales(weight, axis, None if bias is None else bias.reshape(-1), input_scale)
-        node.replace_input_with(1, self._integer_weight(node.inputs[1], weight, scales, axis))
-        if bias is not None and bias_value is not None:
-            integers = quantize_bias(bias.reshape(-1), input_scale, scales)
-            bias_scales = np.asarray(np.float32(input_scale) * scales)
-            holder.replace_input_with(
-                index,
-                self._dequantized(
-                    bias_value.name or "bias", integers, bias_scales, None if axis is None else 0
-                ),
-            )
+        input_scale = float(self._affine(source).scale)
+        flat = None if bias is None else bias.reshape(-1)
+        biased = node.op_type in ("Conv", "Gemm")
+        found = self.layers.round(node, weight, flat, axis, input_scale, biased=biased)
+        node.replace_input_with(1, self._integer_weight(node.inputs[1], found))
+        if found.bias is None:
+            return
+        integers = quantize_bias(found.bias, input_scale, found.scales)
+        scales = np.asarray(np.float32(input_scale) * found.scales)
+        name = f"{node.name}_bias" if bias_value is None else bias_value.name or "bias"
+        if holder is node:
+            node.resize_inputs(max(3, len(node.inputs)))
+        holder.replace_input_with(
+            index, self._dequantized(name, integers, scales, None if found.axis is None else 0)
+        )
 
-    def _integer_weight(self, value: ir.Value, weight: Array, scales: Array, axis: int | None) -> ir.Value:
-        """Return the dequantized int8 weight, made once for all readers that need the same scales."""
-        key = (value, axis, scales.tobytes())
+    def _integer_weight(self, value: ir.Value, found: Rounded) -> ir.Value:
+        """Return the dequantized int8 weight, made once for all readers that need the same integers."""
+        key = (value, found.axis, found.scales.tobytes(), hash(found.integers.tobytes()))
         if key not in self._weights:
-            integers = quantize_weight(weight, scales, axis)
-            self._weights[key] = self._dequantized(value.name or "weight", integers, scales, axis)
+            self._weights[key] = self._dequantized(
+                value.name or "weight", found.integers, found.scales, found.axis
+            )
         return self._weights[key]
 
     def _quantize_constants(self, node: ir.Node) -> None:
-        """Quantize the constant operands of a follower (x + constant), as uint8 over their own range."""
+        """Quantize the constant operands of a follower (x + constant), over their own range."""
         for index, value in enumerate(node.inputs[: kernels.FOLLOWERS[node.op_type]]):
             array = constant(value)
             if value is None or array is None:
                 continue
-            affine = activation_affine(float(array.min()), float(array.max()))
+            affine = activation_affine(float(array.min()), float(array.max()), self.integers)
             integers = quantize_activation(array, affine)
             result = self._dequantized(
                 value.name or "constant",
@@ -232,6 +237,12 @@ class _Writer:
 
     def _insert_first(self, nodes: list[ir.Node]) -> None:
         self.graph.insert_before(self.graph[0], nodes)
+
+
+def _integers(affines: Mapping[ir.Value, Affine]) -> Integers:
+    """Return the type that activations are held in."""
+    names: set[Any] = {affine.zero_point.dtype.name for affine in affines.values()}
+    return next(iter(sorted(names)), "uint8")
 
 
 def _bias_place(node: ir.Node) -> tuple[ir.Node, int]:

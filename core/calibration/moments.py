@@ -1,0 +1,129 @@
+"""What a layer's inputs look like to its weights: mean and covariance of the patches it multiplies.
+
+A layer computes y = W · x + b, x being a row of a matrix or the patch under a convolution's kernel. An error
+ΔW of the weights changes y by ΔW · x: by ΔW · E[x] on average, which a bias corrects, and by a variance of
+ΔW · Cov[x] · ΔWᵀ around that, which nothing does. These two moments are all that rounding needs to know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+# rows taken of all samples together: several per unknown of a block
+ROWS = 4096
+# inputs whose covariance is kept with each other; with all of them, memory would grow with their square
+BLOCK = 144
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a convolution's kernel looks, over any number of spatial axes; no axes: the rows of a matrix.
+
+    Attributes:
+        kernel: Size of the kernel by axis.
+        strides: Likewise.
+        dilations: Likewise.
+        pads: Zeros before and after each axis: the two lists of ONNX, one behind the other.
+        groups: Groups of channels.
+    """
+
+    kernel: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    groups: int = 1
+
+    def patches(self, array: Array, count: int, rng: np.random.Generator) -> Array:
+        """Return up to `count` patches drawn from an activation, shape (groups, count, inputs of a group).
+
+        Inputs are in the order of the weight's memory: channel, then kernel position.
+        """
+        if not self.kernel:
+            rows = array.reshape(-1, array.shape[-1])
+            return rows[_draw(len(rows), count, rng)][None]
+        axes = len(self.kernel)
+        padding = [(0, 0), (0, 0), *zip(self.pads[:axes], self.pads[axes:], strict=True)]
+        padded = np.pad(array, padding) if any(self.pads) else array
+        reach = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, 2 + axes)))
+        places = tuple(slice(None, None, s) for s in self.strides)
+        inside = tuple(slice(None, None, d) for d in self.dilations)
+        windows = windows[(slice(None), slice(None), *places, *inside)]
+        shape = (windows.shape[0], *windows.shape[2 : 2 + axes])
+        found = np.unravel_index(_draw(int(np.prod(shape)), count, rng), shape)
+        drawn = windows[(found[0], slice(None), *found[1:])]
+        rows = drawn.reshape(len(drawn), self.groups, -1)
+        return np.ascontiguousarray(rows.transpose(1, 0, 2))
+
+
+@dataclass
+class Moments:
+    """Sums over the patches of one layer's input, taken in as an observer.
+
+    Attributes:
+        window: Where the layer looks.
+        samples: Samples it will see: a sample gives ROWS / samples patches.
+        block: Inputs whose covariance is kept together, at most BLOCK and whole channels where they fit.
+    """
+
+    window: Window
+    samples: int
+    rows: int = 0
+    _first: Array | None = None
+    _second: Array | None = None
+    _updates: int = 0
+    _width: int = 0
+    block: int = field(default=0)
+
+    def update(self, array: Array) -> None:
+        """Take in one more activation, shape (samples, channels, …) or (…, inputs)."""
+        share = -(-ROWS // max(self.samples, 1)) * max(array.shape[0] if array.ndim else 1, 1)
+        patches = self.window.patches(array, share, np.random.default_rng(self._updates))
+        self._updates += 1
+        if patches.size == 0 or not np.isfinite(patches.sum()):
+            return
+        groups, count, width = patches.shape
+        if self._first is None:
+            self._width = width
+            self.block = _block(width, int(np.prod(self.window.kernel, dtype=int)))
+            blocks = -(-width // self.block)
+            self._first = np.zeros((groups, blocks * self.block))
+            self._second = np.zeros((groups, blocks, self.block, self.block))
+        assert self._second is not None
+        padded = self._first.shape[1]
+        if padded > width:
+            patches = np.pad(patches, [(0, 0), (0, 0), (0, padded - width)])
+        split = patches.reshape(groups, count, -1, self.block).transpose(0, 2, 1, 3)
+        self._second += split.transpose(0, 1, 3, 2) @ split
+        self._first += patches.sum(axis=1, dtype=np.float64)
+        self.rows += count
+
+    def mean(self) -> Array:
+        """Return E[x], shape (groups, inputs)."""
+        assert self._first is not None
+        return np.asarray(self._first[:, : self._width] / self.rows)
+
+    def covariance(self) -> Array:
+        """Return Cov[x] block by block, shape (groups, blocks, block, block); inputs beyond the last are 0."""
+        assert self._first is not None
+        assert self._second is not None
+        mean = (self._first / self.rows).reshape(*self._second.shape[:3])
+        return np.asarray(self._second / self.rows - mean[..., :, None] * mean[..., None, :])
+
+
+def _block(width: int, positions: int) -> int:
+    """Return how many inputs go together: all of them, or as many whole channels as BLOCK holds."""
+    if width <= BLOCK:
+        return width
+    return max(positions * (BLOCK // positions), 1) if positions <= BLOCK else BLOCK
+
+
+def _draw(total: int, count: int, rng: np.random.Generator) -> Array:
+    """Return `count` of `total` positions in ascending order, all if there are no more."""
+    if count >= total:
+        return np.arange(total)
+    return np.sort(rng.choice(total, size=count, replace=False, shuffle=False))
