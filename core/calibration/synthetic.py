@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from onnx_pare.calibration.image_input import LAYOUTS, channel_layout
+from onnx_pare.calibration import natural
+from onnx_pare.calibration.image_input import LAYOUTS, ImageInput, channel_layout, image_input
+from onnx_pare.calibration.input_values import Values, full_scale, input_values
 from onnx_pare.calibration.inputs import InputSpec, model_inputs
+from onnx_pare.calibration.preprocess import Preprocessing
 from onnx_pare.calibration.stream import Stream
 from onnx_pare.errors import DataError
 from onnx_pare.graph.session import Feeds
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 Shape = tuple[int, ...]
-Make = Callable[["np.random.Generator", InputSpec, Shape], "Array"]
+Make = Callable[["np.random.Generator", int, InputSpec, Shape], "Array"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class Generated:
     Attributes:
         specs: The inputs.
         shapes: The shape of one sample of each input.
+        makers: What makes each input.
         count: The number of samples.
         seed: The seed.
     """
 
     specs: tuple[InputSpec, ...]
     shapes: tuple[Shape, ...]
+    makers: tuple[Make, ...]
     count: int
     seed: int
 
@@ -45,10 +50,42 @@ class Generated:
         import numpy as np
 
         for index in range(self.count):
-            yield {
-                spec.name: _maker(spec)(np.random.default_rng([self.seed, index, place]), spec, shape)
-                for place, (spec, shape) in enumerate(zip(self.specs, self.shapes, strict=True))
-            }
+            feeds = {}
+            for place, (spec, shape) in enumerate(zip(self.specs, self.shapes, strict=True)):
+                rng = np.random.default_rng([self.seed, index, place])
+                feeds[spec.name] = self.makers[place](rng, index, spec, shape)
+            yield feeds
+
+
+@dataclass(frozen=True)
+class Images:
+    """Makes images of each kind in turn.
+
+    Attributes:
+        kinds: What draws them.
+        values: What the pixels become, unless `target` says.
+        target: The preprocessing they go through as bytes.
+    """
+
+    kinds: Sequence[natural.Draw]
+    values: Values
+    target: ImageInput | None
+
+    def __call__(self, rng: np.random.Generator, index: int, spec: InputSpec, shape: Shape) -> Array:
+        """Return an image, or as many as the first axis of `shape` holds."""
+        import numpy as np
+
+        layout = self.target.layout if self.target else channel_layout(spec) or "nchw"
+        channels, height, width = (shape[axis] for axis in LAYOUTS[layout])
+        draw = self.kinds[index % len(self.kinds)]
+        images = [natural.natural(rng, draw, channels, height, width) for _ in range(shape[0])]
+        if self.target is not None:
+            pixels = [np.moveaxis(np.round(255 * image).astype(np.uint8), 0, 2) for image in images]
+            return np.concatenate([self.target.from_pixels(each, "synthetic image") for each in pixels])
+        stacked = np.stack([self.values.of(image) for image in images])
+        if spec.dtype.kind == "u":
+            stacked = np.round(stacked)
+        return np.asarray(stacked if layout == "nchw" else np.moveaxis(stacked, 1, 3), dtype=spec.dtype)
 
 
 def synthetic_samples(
@@ -57,19 +94,24 @@ def synthetic_samples(
     count: int = 32,
     seed: int = 0,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    preprocess: Preprocessing | None = None,
+    kinds: Sequence[natural.Draw] = natural.KINDS,
 ) -> Samples:
     """Return seeded random samples for every input of a model.
 
-    Float inputs of four dimensions with 1, 3 or 4 channels get images whose amplitudes fall with frequency
-    like those of photographs (1/f, Field 1987), other float inputs white noise; both with mean 0 and standard
-    deviation 1. Bytes are spread over their whole range, booleans are coin flips, other integers are 0 or 1,
-    and 1 where the input has fewer than two dimensions.
+    Float and byte inputs of four dimensions with 1, 3 or 4 channels get images like photographs (see
+    `natural`), by `preprocess` if there is one, else with the values that `input_values` finds. Other float
+    inputs are white noise of mean 0 and standard deviation 1. Other 8-bit integers are spread over their
+    range, booleans are coin flips, other integers are 0 or 1, and 1 where the input has fewer than two
+    dimensions. States (`states.find_states`) are those that the model leaves itself.
 
     Args:
         model: The model to feed.
         count: The number of samples.
         seed: Samples with the same seed are equal byte for byte.
         shapes: Sizes of free dimensions, by input name.
+        preprocess: How the run makes inputs of images.
+        kinds: What draws the images, in turn.
 
     Raises:
         ModelError: A free dimension other than the number of samples has no size in `shapes`.
@@ -79,9 +121,33 @@ def synthetic_samples(
     inputs = model_inputs(model, shapes)
     sizes = input_shapes(model, shapes)
     per_sample = tuple(_one_sample(sizes[spec.name], spec.axis) for spec in inputs.specs)
-    source = Generated(inputs.specs, per_sample, count, seed)
-    stream = Stream(f"synthetic (seed {seed})", True, inputs, count, source)
-    return _with_states(stream, model)
+    makers, said, warnings = [], [], []
+    for spec in inputs.specs:
+        maker: Make = _NUMBERS[_kind(spec)]
+        if _kind(spec) in ("float", "byte") and channel_layout(spec) is not None:
+            target, problem = _target(spec, preprocess)
+            values = full_scale(255, "0 to 255") if _kind(spec) == "byte" else _values(model, spec)
+            maker = Images(kinds, values, target)
+            said.append(f"'{spec.name}' images, " + ("preprocessed" if target else values.why))
+            warnings += problem
+        makers.append(maker)
+    source = "; ".join([f"synthetic (seed {seed})", *said])
+    reader = Generated(inputs.specs, per_sample, tuple(makers), count, seed)
+    return _with_states(Stream(source, True, inputs, count, reader, tuple(warnings)), model)
+
+
+def _target(spec: InputSpec, preprocess: Preprocessing | None) -> tuple[ImageInput | None, list[str]]:
+    """Return how pixels become the input as the run does it, or why not."""
+    if preprocess is None:
+        return None, []
+    try:
+        return image_input(spec, preprocess, "synthetic images"), []
+    except DataError as error:
+        return None, [f"preprocess is not applied to synthetic input: {error.message}"]
+
+
+def _values(model: ir.Model, spec: InputSpec) -> Values:
+    return input_values(model, spec.name, channel_layout(spec) or "nchw")
 
 
 def _with_states(stream: Stream, model: ir.Model) -> Stream:
@@ -105,45 +171,41 @@ def _one_sample(shape: Sequence[int], axis: int | None) -> Shape:
     return tuple(1 if i == axis else size for i, size in enumerate(shape))
 
 
-def _maker(spec: InputSpec) -> Make:
+def _kind(spec: InputSpec) -> str:
     if spec.dtype.kind in "fV":
-        return _noise if channel_layout(spec) is None else _images
-    if spec.dtype.itemsize == 1 and spec.dtype.kind in "iu":
-        return _bytes
-    return _coins if spec.dtype.kind == "b" else _indices
+        return "float"
+    if spec.dtype.kind == "b":
+        return "bool"
+    if spec.dtype.itemsize == 1:
+        return "byte" if spec.dtype.kind == "u" else "signed byte"
+    return "integer"
 
 
-def _images(rng: np.random.Generator, spec: InputSpec, shape: Shape) -> Array:
-    """Return images with a 1/f amplitude spectrum whose channels share most of their brightness."""
-    import numpy as np
-
-    layout = channel_layout(spec) or "nchw"
-    channels, height, width = (shape[axis] for axis in LAYOUTS[layout])
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
-    frequency[0, 0] = 1 / max(height, width)
-    white = rng.standard_normal((shape[0], channels + 1, height, width))
-    planes = np.fft.irfft2(np.fft.rfft2(white) / frequency, s=(height, width))
-    image = planes[:, :1] + 0.3 * planes[:, 1:]
-    image = (image - image.mean()) / (image.std() or 1.0)
-    return np.asarray(image if layout == "nchw" else np.moveaxis(image, 1, 3), dtype=spec.dtype)
-
-
-def _noise(rng: np.random.Generator, spec: InputSpec, shape: Shape) -> Array:
+def _noise(rng: np.random.Generator, index: int, spec: InputSpec, shape: Shape) -> Array:
     return rng.standard_normal(shape).astype(spec.dtype)
 
 
-def _bytes(rng: np.random.Generator, spec: InputSpec, shape: Shape) -> Array:
+def _bytes(rng: np.random.Generator, index: int, spec: InputSpec, shape: Shape) -> Array:
     import numpy as np
 
     limits = np.iinfo(spec.dtype)
     return rng.integers(limits.min, limits.max, shape, endpoint=True).astype(spec.dtype)
 
 
-def _coins(rng: np.random.Generator, spec: InputSpec, shape: Shape) -> Array:
+def _coins(rng: np.random.Generator, index: int, spec: InputSpec, shape: Shape) -> Array:
     return rng.integers(0, 2, shape).astype(spec.dtype)
 
 
-def _indices(rng: np.random.Generator, spec: InputSpec, shape: Shape) -> Array:
+def _indices(rng: np.random.Generator, index: int, spec: InputSpec, shape: Shape) -> Array:
     import numpy as np
 
-    return np.ones(shape, spec.dtype) if len(shape) < 2 else _coins(rng, spec, shape)
+    return np.ones(shape, spec.dtype) if len(shape) < 2 else _coins(rng, index, spec, shape)
+
+
+_NUMBERS: Mapping[str, Make] = {
+    "float": _noise,
+    "byte": _bytes,
+    "signed byte": _bytes,
+    "bool": _coins,
+    "integer": _indices,
+}

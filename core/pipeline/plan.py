@@ -100,7 +100,9 @@ def _samples(job: Job, model: ir.Model) -> Samples:
     recipe = job.recipe
     count = recipe.calibration.samples
     if recipe.calibration_path is None:
-        return synthetic_samples(model, count=count, shapes=job.shapes, seed=job.seed)
+        return synthetic_samples(
+            model, count=count, shapes=job.shapes, seed=job.seed, preprocess=recipe.preprocessing
+        )
     return open_samples(
         recipe.calibration_path,
         model,

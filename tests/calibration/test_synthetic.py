@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onnx_pare.calibration import natural
+from onnx_pare.calibration.preprocess import PRESETS
 from onnx_pare.calibration.synthetic import synthetic_samples
 from onnx_pare.errors import ModelError
 
@@ -14,7 +16,8 @@ def all_rows(samples, size, name="x"):
 def test_samples_depend_on_seed_and_place_only(make_model):
     model = make_model("float[N, 3, 9, 8] x")
     made = synthetic_samples(model, count=7, seed=3)
-    assert (made.source, made.random, len(made)) == ("synthetic (seed 3)", True, 7)
+    assert (made.random, len(made)) == (True, 7)
+    assert made.source == "synthetic (seed 3); 'x' images, mean 0, standard deviation 1"
     first = all_rows(made, 1)
     assert first.tobytes() == all_rows(made, 4).tobytes()
     assert first[:2].tobytes() == all_rows(synthetic_samples(model, count=2, seed=3), 1).tobytes()
@@ -27,16 +30,52 @@ def test_samples_depend_on_seed_and_place_only(make_model):
 @pytest.mark.parametrize(
     ("declaration", "axes"), [("float[N, 3, 64, 64] x", (2, 3)), ("float[N, 64, 64, 1] x", (1, 2))]
 )
-def test_images_have_amplitudes_that_fall_with_frequency(make_model, declaration, axes):
-    rows = all_rows(synthetic_samples(make_model(declaration), count=16), 16)
-    np.testing.assert_allclose(rows.reshape(16, -1).mean(axis=1), 0, atol=1e-5)
-    np.testing.assert_allclose(rows.reshape(16, -1).std(axis=1), 1, atol=1e-5)
+def test_images_have_the_values_and_the_spectrum_of_normalized_photographs(make_model, declaration, axes):
+    rows = all_rows(synthetic_samples(make_model(declaration), count=32), 32)
+    assert abs(rows.mean()) < 0.3
+    assert 0.8 < rows.std() < 1.2
     power = np.moveaxis(np.abs(np.fft.fft2(rows, axes=axes)) ** 2, axes, (-2, -1)).mean(axis=(0, 1))
     radius = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None])
     low, high = ((power[(radius > a) & (radius < 1.3 * a)]).mean() for a in (0.05, 0.3))
-    assert (
-        0.7 < np.log(low / high) / np.log(36) < 1.3
-    )  # amplitude 1/f: six times the frequency, 1/36 of the power
+    # amplitude 1/f: six times the frequency, 1/36 of the power
+    assert 0.7 < np.log(low / high) / np.log(36) < 1.3
+
+
+def test_preprocessing_makes_inputs_of_synthetic_bytes(make_model):
+    model = make_model("float[N, 3, 16, 16] x")
+    raw = all_rows(synthetic_samples(model, count=8, preprocess=PRESETS["raw"]), 8)
+    np.testing.assert_array_equal(raw, np.round(raw))
+    assert 0 <= raw.min() < 20
+    assert 200 < raw.max() <= 255
+    made = synthetic_samples(model, count=8, preprocess=PRESETS["caffe"])
+    assert made.source == "synthetic (seed 0); 'x' images, preprocessed"
+    np.testing.assert_allclose(
+        all_rows(made, 8), raw[:, ::-1] - np.reshape([103.939, 116.779, 123.68], (3, 1, 1)), atol=1e-4
+    )
+
+
+def test_preprocessing_that_does_not_fit_is_named(make_model):
+    made = synthetic_samples(make_model("float[N, 1, 16, 16] x"), count=1, preprocess=PRESETS["imagenet"])
+    (said,) = made.warnings
+    assert said.startswith("preprocess is not applied to synthetic input: ")
+    assert made.source.endswith("'x' images, mean 0, standard deviation 1")
+
+
+def test_byte_images_are_images(make_model):
+    rows = all_rows(synthetic_samples(make_model("uint8[N, 32, 32, 3] x"), count=8), 8).astype(float)
+    steps = np.abs(np.diff(rows, axis=1)).mean()
+    assert 30 < rows.std() < 100
+    assert steps < 0.7 * rows.std()  # white noise: 1.1
+
+
+def test_each_kind_in_turn(make_model):
+    model = make_model("float[N, 3, 16, 16] x")
+    mixed, *single = (
+        all_rows(synthetic_samples(model, count=4, kinds=kinds), 1)
+        for kinds in (natural.KINDS, natural.KINDS[:1], natural.KINDS[1:])
+    )
+    for index, row in enumerate(mixed):
+        np.testing.assert_array_equal(row, single[index % 2][index])
 
 
 def test_other_inputs(make_model):

@@ -41,7 +41,7 @@ def quantized(tmp_path: Path) -> Callable[..., ir.Model]:
     """Return a function that quantizes a model over seeded synthetic input."""
 
     def quantize(model: ir.Model, **options: object) -> ir.Model:
-        context = Context(samples=synthetic_samples(model, count=8), scratch=tmp_path)
+        context = Context(samples=synthetic_samples(model, count=32), scratch=tmp_path)
         one = QuantizeInt8(QuantizeInt8.Options.model_validate(options))
         return one.apply(model.clone(), context).model
 
