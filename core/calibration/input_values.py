@@ -20,6 +20,7 @@ UNIT_MEANS, BYTE_MEANS = (0.1, 1.0), (10.0, 255.0)
 # a scaling alone is one of bytes if it shrinks by more than this
 SHRINKS_BYTES = 1 / 32
 PATCHES = 32
+ASSUMED = "mean 0 and standard deviation 1"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def input_values(model: ir.Model, name: str, layout: str) -> Values:
     found = _normalized(gain, shift)
     if found is None and gain == 1.0 and shift == 0.0 and layout == "nchw":
         found = _first_norm(value, LAYOUTS[layout][0])
-    return found or Values(np.zeros(1), np.ones(1), "mean 0, standard deviation 1")
+    return found or Values(np.zeros(1), np.ones(1), ASSUMED)
 
 
 def _normalized(gain: float, shift: float) -> Values | None:

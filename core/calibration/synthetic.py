@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_pare.calibration import natural
 from onnx_pare.calibration.image_input import LAYOUTS, ImageInput, channel_layout, image_input
-from onnx_pare.calibration.input_values import Values, full_scale, input_values
+from onnx_pare.calibration.input_values import ASSUMED, Values, full_scale, input_values
 from onnx_pare.calibration.inputs import InputSpec, model_inputs
 from onnx_pare.calibration.preprocess import Preprocessing
 from onnx_pare.calibration.stream import Stream
@@ -130,6 +130,11 @@ def synthetic_samples(
             maker = Images(kinds, values, target)
             said.append(f"'{spec.name}' images, " + ("preprocessed" if target else values.why))
             warnings += problem
+            if target is None and values.why == ASSUMED:
+                warnings.append(
+                    f"nothing says what values the images of '{spec.name}' take: {ASSUMED} are assumed;"
+                    " set preprocess: if they are others"
+                )
         makers.append(maker)
     source = "; ".join([f"synthetic (seed {seed})", *said])
     reader = Generated(inputs.specs, per_sample, tuple(makers), count, seed)

@@ -153,8 +153,9 @@ def _model_file(path: Path) -> ModelFile:
 
 def _warnings(ready: Plan, passes: Sequence[Pass], chain: Chain, found: Measured) -> list[str]:
     """Return what the user should know, each sentence once, in the order of the run."""
-    said = list(ready.samples.warnings)
-    if ready.samples.random and any(one.reads_samples() for one in passes):
+    calibrated = any(one.reads_samples() for one in passes)
+    said = list(ready.samples.warnings) if calibrated or not ready.samples.random else []
+    if ready.samples.random and calibrated:
         said.append(
             "no calibration data: activations were measured on synthetic input; "
             "give real data (--calibration) before relying on it"

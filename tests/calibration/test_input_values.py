@@ -62,12 +62,14 @@ def test_the_models_own_normalization_tells_the_scale(body: str, full: float):
     ],
 )
 def test_without_a_hint_values_are_normalized(body: str):
-    assert input_values(model(body), "x", "nchw").why == "mean 0, standard deviation 1"
+    assert input_values(model(body), "x", "nchw").why == "mean 0 and standard deviation 1"
 
 
 def test_a_batch_norm_of_the_input_knows_its_values():
     body = """s = Constant <value_floats = [1.0, 1.0, 1.0]> ()
-        m = Constant <value_floats = [4.0, 5.0, 6.0]> () v = Constant <value_floats = [4.0, 9.0, 16.0]> () y = BatchNormalization(x, s, s, m, v)"""
+        m = Constant <value_floats = [4.0, 5.0, 6.0]> ()
+        v = Constant <value_floats = [4.0, 9.0, 16.0]> ()
+        y = BatchNormalization(x, s, s, m, v)"""
     found = input_values(model(body), "x", "nchw")
     np.testing.assert_allclose((found.mean, found.std), ([4, 5, 6], [2, 3, 4]))
 

@@ -17,7 +17,7 @@ def test_samples_depend_on_seed_and_place_only(make_model):
     model = make_model("float[N, 3, 9, 8] x")
     made = synthetic_samples(model, count=7, seed=3)
     assert (made.random, len(made)) == (True, 7)
-    assert made.source == "synthetic (seed 3); 'x' images, mean 0, standard deviation 1"
+    assert made.source == "synthetic (seed 3); 'x' images, mean 0 and standard deviation 1"
     first = all_rows(made, 1)
     assert first.tobytes() == all_rows(made, 4).tobytes()
     assert first[:2].tobytes() == all_rows(synthetic_samples(model, count=2, seed=3), 1).tobytes()
@@ -56,9 +56,13 @@ def test_preprocessing_makes_inputs_of_synthetic_bytes(make_model):
 
 def test_preprocessing_that_does_not_fit_is_named(make_model):
     made = synthetic_samples(make_model("float[N, 1, 16, 16] x"), count=1, preprocess=PRESETS["imagenet"])
-    (said,) = made.warnings
+    said, assumed = made.warnings
     assert said.startswith("preprocess is not applied to synthetic input: ")
-    assert made.source.endswith("'x' images, mean 0, standard deviation 1")
+    assert assumed == (
+        "nothing says what values the images of 'x' take: mean 0 and standard deviation 1 are assumed;"
+        " set preprocess: if they are others"
+    )
+    assert made.source.endswith("'x' images, mean 0 and standard deviation 1")
 
 
 def test_byte_images_are_images(make_model):
