@@ -34,6 +34,9 @@ FINEST_STEP = 2.0**-30
 CANDIDATES = 24
 # clipping that gains less is not worth ranges that vary with the samples
 WORTH_DB = 0.1
+# how much worse `auto` takes an error of clipping than one of rounding: it has one sign and
+# strikes the largest activations, while rounding averages out in sums
+CLIP_COST = 8.0
 # an end is where values pile up if so many are exactly it, or so many lie within a step of it
 REPEATED_SHARE, REPEATED_AT_LEAST = 1e-4, 16
 NEAR_END_SHARE = 1e-3
@@ -67,8 +70,9 @@ def choose_range(
     - `percentile`: all but (100 − `percentile`) % of the values at either end.
     - `mse`: the least expected squared error over pairs (low, high) of bin edges.
     - `entropy`: see `divergence.least_divergence`.
-    - `auto`: `mse`, but an end where values pile up (a Relu6's plateau, a saturated Sigmoid, white pixels) is
-      never clipped, and nothing is where that gains less than `WORTH_DB`.
+    - `auto`: `mse` with clipping weighed `CLIP_COST` times; but an end where values pile up (a Relu6's plateau,
+      a saturated Sigmoid, white pixels) is never clipped, and nothing is where that gains less than
+      `WORTH_DB`.
 
     Args:
         histogram: What was seen of the tensor.
@@ -89,7 +93,7 @@ def choose_range(
         "percentile": lambda: histogram.range(percentile),
         "mse": lambda: _least_error(mass, levels),
         "entropy": lambda: least_divergence(mass, levels),
-        "auto": lambda: _least_error(mass, levels, *_piled_up(mass, levels)),
+        "auto": lambda: _least_error(mass, levels, *_piled_up(mass, levels), CLIP_COST),
     }
     low, high = choosers[method]()
     chosen = _range(mass, min(low, 0.0), max(high, 0.0), "mse" if method == "auto" else method, levels)
@@ -106,7 +110,7 @@ def _range(mass: Mass, low: float, high: float, method: str, levels: int) -> Ran
 
 
 def _least_error(
-    mass: Mass, levels: int, keep_low: bool = False, keep_high: bool = False
+    mass: Mass, levels: int, keep_low: bool = False, keep_high: bool = False, clip_cost: float = 1.0
 ) -> tuple[float, float]:
     """Return the bin edges of least error, the widest of equals; a kept end stays where it is.
 
@@ -118,7 +122,7 @@ def _least_error(
     span = [(0, len(lows) - 1), (0, len(highs) - 1)]
     while True:
         i, j = (np.unique(np.linspace(*ends, CANDIDATES).astype(np.int64)) for ends in span)
-        errors = _errors(mass, lows[i], highs[j], levels)
+        errors = _errors(mass, lows[i], highs[j], levels, clip_cost)
         row, column = (int(at) for at in np.unravel_index(errors.argmin(), errors.shape))
         if all(len(tried) == last - first + 1 for tried, (first, last) in zip((i, j), span, strict=True)):
             return float(lows[i[row]]), float(highs[j[column]])
@@ -129,8 +133,8 @@ def _around(tried: Array, best: int) -> tuple[int, int]:
     return int(tried[max(best - 1, 0)]), int(tried[min(best + 1, len(tried) - 1)])
 
 
-def _errors(mass: Mass, lows: Array, highs: Array, levels: int) -> Array:
-    """Return the sums of squared errors for every pair: shape (len(lows), len(highs)).
+def _errors(mass: Mass, lows: Array, highs: Array, levels: int, clip_cost: float = 1.0) -> Array:
+    """Return the sums of squared errors for every pair, clipping weighed: shape (len(lows), len(highs)).
 
     The grid is the one that zero is on, low′ = −z Δ with z = round(−low / Δ), as activations are quantized.
     """
@@ -147,7 +151,7 @@ def _errors(mass: Mass, lows: Array, highs: Array, levels: int) -> Array:
     inside = noise * (mass.count[-1] - below - above) - np.maximum(noise * near_zero - own, 0.0)
     repeated = ((mass.low, mass.at_low), (mass.high, mass.at_high))
     ends = sum(count * (x - np.clip(np.round(x / step) * step, low, high)) ** 2 for x, count in repeated)
-    return np.asarray(np.maximum(inside, 0.0) + clipped_low + clipped_high + ends)
+    return np.asarray(np.maximum(inside, 0.0) + clip_cost * (clipped_low + clipped_high + ends))
 
 
 def _piled_up(mass: Mass, levels: int) -> tuple[bool, bool]:

@@ -151,7 +151,8 @@ def test_auto_keeps_the_end_that_a_sigmoid_saturates_at():
 def test_auto_clips_where_it_pays():
     found = choose_range(histogram(TENSORS["student"]), "auto")
     plain = choose_range(histogram(TENSORS["student"]), "minmax")
-    assert found == choose_range(histogram(TENSORS["student"]), "mse")
+    narrow = choose_range(histogram(TENSORS["student"]), "mse")
+    assert plain.low < found.low < narrow.low < narrow.high < found.high < plain.high
     assert found.method == "mse"
     assert found.sqnr_db > plain.sqnr_db + WORTH_DB
 
