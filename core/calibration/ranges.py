@@ -70,8 +70,8 @@ def choose_range(
     - `percentile`: all but (100 − `percentile`) % of the values at either end.
     - `mse`: the least expected squared error over pairs (low, high) of bin edges.
     - `entropy`: see `divergence.least_divergence`.
-    - `auto`: `mse` with clipping weighed `CLIP_COST` times; but an end where values pile up (a Relu6's plateau,
-      a saturated Sigmoid, white pixels) is never clipped, and nothing is where that gains less than
+    - `auto`: `mse` with clipping weighed `CLIP_COST` times; but an end where values pile up (a plateau of
+      Relu6, a saturated Sigmoid, white pixels) is never clipped, and nothing is where that gains less than
       `WORTH_DB`.
 
     Args:
