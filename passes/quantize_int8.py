@@ -36,6 +36,10 @@ class Options(PassOptions):
         description="share of the values inside the range, in %, for calibration: percentile",
     )
     per_channel: bool = Field(True, description="one weight scale per output channel, not one per tensor")
+    format: Literal["qdq", "qoperator"] = Field(
+        "qdq",
+        description="qdq: float operators between Q/DQ pairs; qoperator: integer operators (static)",
+    )
     skip: list[str] = Field(
         default_factory=list, description="nodes to leave float: globs over names, or op:TYPE"
     )
@@ -96,9 +100,20 @@ class QuantizeInt8(Pass):
             "quantized_weights": len(placement.axes),
             "quantized_tensors": len(placement.owner),
             "folded_batch_norms": folded,
+            **self._formatted(model),
             **_left_in_subgraphs(model),
         }
         return Outcome(model, len(placement), notes)
+
+    def _formatted(self, model: ir.Model) -> dict[str, Any]:
+        """Turn Q/DQ pairs into integer operators if asked to, and return the notes about it."""
+        from onnx_pare.quantization.qoperator import to_qoperator
+
+        if self.options.format == "qdq":
+            return {}
+        made = to_qoperator(model)
+        left = {"left_as_pairs": dict(sorted(made.left.items()))} if made.left else {}
+        return {"integer_operators": dict(sorted(made.kernels.items())), **left}
 
     def _calibrate(self, model: ir.Model, placement: Placement, context: Context) -> dict[ir.Value, Affine]:
         from onnx_pare.calibration.observers import Histogram, MinMax

@@ -82,6 +82,15 @@ def set_constant(value: ir.Value, array: np.ndarray[Any, Any]) -> None:
     value.const_value = None
 
 
+def take_over(old: ir.Value, new: ir.Value) -> None:
+    """Let every reader of `old`, and the graph's outputs, take `new` instead, under the name of `old`."""
+    import onnx_ir as ir
+
+    new.type, new.shape = old.type, old.shape
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    new.name = old.name
+
+
 def static_shape(value: ir.Value) -> tuple[int, ...] | None:
     """Return the value's shape if every dimension is a number, else None."""
     if value.shape is None or not all(isinstance(dim, int) for dim in value.shape):

@@ -133,7 +133,7 @@ def absorbed_bias(node: ir.Node) -> ir.Node | None:
     onnxruntime makes one Gemm of the two before it looks for integer operators, and an Add left float would
     keep all of it float. It does not where a MatMul of more than two dimensions has free ones.
     """
-    add = _only_reader(node)
+    add = only_reader(node.outputs[0])
     if node.op_type != "MatMul" or weight_axis(node) is None or add is None or add.op_type != "Add":
         return None
     shape = None if node.inputs[0] is None else node.inputs[0].shape
@@ -147,7 +147,7 @@ def absorbed_bias(node: ir.Node) -> ir.Node | None:
 
 def absorbed_activation(node: ir.Node) -> ir.Node | None:
     """Return the Relu or Clip from zero that is all that reads the node's output, if there is one."""
-    activation = _only_reader(node)
+    activation = only_reader(node.outputs[0])
     if activation is None or activation.op_type not in ABSORBED:
         return None
     if activation.op_type == "Clip":
@@ -157,13 +157,13 @@ def absorbed_activation(node: ir.Node) -> ir.Node | None:
     return activation
 
 
-def _only_reader(node: ir.Node) -> ir.Node | None:
+def only_reader(value: ir.Value) -> ir.Node | None:
     """Return the only reader of what a node makes, if it is a standard operator of the same graph."""
-    users = node.outputs[0].uses()
-    if len(users) != 1 or node.outputs[0].is_graph_output() or len(node.outputs) != 1:
+    users, producer = value.uses(), value.producer()
+    if len(users) != 1 or value.is_graph_output() or producer is None:
         return None
     reader: ir.Node = next(iter(users)).node
-    return reader if reader.domain == "" and reader.graph is node.graph else None
+    return reader if reader.domain == "" and reader.graph is producer.graph else None
 
 
 def _pads_zero(node: ir.Node) -> bool:
