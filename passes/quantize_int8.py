@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from onnx_pare.graph.select import select
 from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions, register
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnx_pare.quantization.affine import Affine
+    from onnx_pare.quantization.dynamic import Plan
     from onnx_pare.quantization.placement import Placement
 
 # scales per channel came with opset 13
@@ -43,6 +44,12 @@ class Options(PassOptions):
     skip: list[str] = Field(
         default_factory=list, description="nodes to leave float: globs over names, or op:TYPE"
     )
+
+    @model_validator(mode="after")
+    def _written(self) -> Options:
+        if self.format == "qoperator" and self.mode == "dynamic":
+            raise ValueError("format: qoperator needs mode: static (dynamic writes integer operators anyway)")
+        return self
 
 
 @register
@@ -75,9 +82,9 @@ class QuantizeInt8(Pass):
             return Outcome(
                 model, 0, warnings=(f"quantize_int8: the model is quantized already ({sample}); left alone",)
             )
-        skipped = select(model.graph, self.options.skip, "skip")
         if self.options.mode == "dynamic":
-            return self._dynamic(model, skipped)
+            return self._dynamic(model)
+        skipped = select(model.graph, self.options.skip, "skip")
         return self._static(model, skipped, context)
 
     def _static(self, model: ir.Model, skipped: set[ir.Node], context: Context) -> Outcome:
@@ -126,17 +133,31 @@ class QuantizeInt8(Pass):
         percentile = (self.options.percentile,) if make is Histogram else ()
         return {value: activation_affine(*observers[value.name or ""].range(*percentile)) for value in owners}
 
-    def _dynamic(self, model: ir.Model, skipped: set[ir.Node]) -> Outcome:
+    def _dynamic(self, model: ir.Model) -> Outcome:
+        """Quantize the main graph and its subgraphs without data."""
         from onnx_pare.graph.opset import raise_opset
-        from onnx_pare.quantization.dynamic import candidates, quantize_dynamic
+        from onnx_pare.quantization.dynamic import nodes, plan_dynamic, quantize_dynamic
 
-        names = {node.name for node in skipped}
-        if not candidates(model.graph, skipped):
-            return Outcome(model, 0, warnings=(_nothing_to_do(model, "Gemm or MatMul"),))
+        names = {node.name for node in select(nodes(model), self.options.skip, "skip")}
+
+        def planned(model: ir.Model) -> Plan:
+            return plan_dynamic(model, {node for node in nodes(model) if node.name in names})
+
+        plan = planned(model)
+        if not plan.nodes:
+            said = "no Gemm, MatMul, Attention or recurrent net with constant float32 weights; left alone"
+            reasons = {"float32_reasons": dict(sorted(plan.reasons.items()))}
+            return Outcome(model, 0, reasons, (f"quantize_int8: {said}",))
         model = raise_opset(model, OPSET)
-        nodes = candidates(model.graph, {node for node in model.graph if node.name in names})
-        quantize_dynamic(model, nodes, per_channel=self.options.per_channel)
-        return Outcome(model, len(nodes), {"quantized_weights": len(nodes), **_left_in_subgraphs(model)})
+        plan = planned(model)
+        saved_bytes = quantize_dynamic(model, plan, per_channel=self.options.per_channel)
+        notes = {
+            "integer_nodes": plan.kinds(stored=False),
+            "stored_as_int8": plan.kinds(stored=True),
+            "float32_reasons": dict(sorted(plan.reasons.items())),
+            "saved_bytes": saved_bytes,
+        }
+        return Outcome(model, len(plan.nodes), notes)
 
 
 def _nothing_to_do(model: ir.Model, kinds: str) -> str:

@@ -1,97 +1,154 @@
 """Dynamic int8: activations are quantized while the model runs, so that no calibration is needed.
 
-y = x · W becomes, with the operators of ONNX opset 11,
-
-    x_q, s_x, z_x = DynamicQuantizeLinear(x)
-    y = float(MatMulInteger(x_q, W_q, z_x, 0)) · (s_x · s_W) + bias
-
-which onnxruntime fuses into one DynamicQuantizeMatMul.
+Which nodes take part, and why the others stay float; `dynamic_forms` has what each becomes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from onnx_pare.graph.edit import Names, add_initializer, constant
-from onnx_pare.quantization.affine import quantize_weight, weight_scales
+from onnx_pare.graph.edit import constant
+from onnx_pare.graph.save import tensors
+from onnx_pare.quantization import dynamic_forms as forms
 from onnx_pare.quantization.kernels import weight_axis
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Array = np.ndarray[Any, Any]
+Form = Callable[["forms.Writer", "ir.Node"], None]
 
 
-def candidates(graph: ir.Graph, skipped: set[ir.Node]) -> list[ir.Node]:
-    """Return the Gemm and MatMul nodes with constant weights that are not skipped, in order."""
-    kinds = ("Gemm", "MatMul")
-    return [n for n in graph if n.op_type in kinds and n not in skipped and weight_axis(n) is not None]
+@dataclass
+class Plan:
+    """What is quantized.
 
-
-def quantize_dynamic(model: ir.Model, nodes: list[ir.Node], *, per_channel: bool) -> None:
-    """Replace each node by its dynamically quantized form, in place.
-
-    An activation that several nodes read is quantized once.
+    Attributes:
+        nodes: The nodes, of the main graph and of subgraphs.
+        reasons: Why nodes that multiply matrices stay float32: counts by reason.
     """
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-    names = Names(model)
-    quantized: dict[ir.Value, tuple[ir.Value, ...]] = {}
-    for node in nodes:
-        _replace(model.graph, node, names, quantized, per_channel)
+    nodes: list[ir.Node] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def kinds(self, *, stored: bool) -> dict[str, int]:
+        """Count by operator the nodes that compute in integers, or those that only store int8 weights."""
+        found = Counter(node.op_type for node in self.nodes if (_kind(node) in STORED) == stored)
+        return dict(sorted(found.items()))
+
+
+def plan_dynamic(model: ir.Model, skipped: set[ir.Node]) -> Plan:
+    """Choose the nodes to quantize: those with a form, constant float32 weights, and nothing in the way."""
+    plan = Plan()
+    for node in nodes(model):
+        kind = _kind(node)
+        if kind in FORMS:
+            reason = "skip" if node in skipped else OBSTACLES[kind](node)
+        else:
+            reason = FLOAT.get(kind, "")
+        if reason:
+            plan.reasons[reason] += 1
+        elif kind in FORMS:
+            plan.nodes.append(node)
+    inside = [node for function in model.functions.values() for node in function if _kind(node) in FORMS]
+    plan.reasons.update(["inside a function"] * len(inside))
+    return plan
+
+
+def nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Yield the nodes of the main graph and of all subgraphs."""
+    return (node for graph in model.graphs() for node in graph)
+
+
+def quantize_dynamic(model: ir.Model, plan: Plan, *, per_channel: bool) -> int:
+    """Replace each planned node by its int8 form, in place; return by how many bytes the tensors shrank."""
+    from onnx_ir.passes.common import DeduplicateHashedInitializersPass, RemoveUnusedNodesPass
+
+    before = _tensor_bytes(model)
+    writer = forms.Writer(model, per_channel)
+    for node in plan.nodes:
+        FORMS[_kind(node)](writer, node)
+    if any(node.domain == forms.CONTRIB for node in nodes(model)):
+        model.graph.opset_imports.setdefault(forms.CONTRIB, 1)
     RemoveUnusedNodesPass()(model)  # float weights
+    DeduplicateHashedInitializersPass()(model)  # equal zero points
+    return before - _tensor_bytes(model)
 
 
-def _replace(
-    graph: ir.Graph,
-    node: ir.Node,
-    names: Names,
-    quantized: dict[ir.Value, tuple[ir.Value, ...]],
-    per_channel: bool,
-) -> None:
-    import onnx_ir as ir
+def _tensor_bytes(model: ir.Model) -> int:
+    return sum(tensor.nbytes for tensor in tensors(model))
 
-    source, weight_value = node.inputs[0], node.inputs[1]
-    weight, axis = constant(weight_value), weight_axis(node)
-    assert source is not None
-    assert weight_value is not None
-    assert weight is not None
-    made: list[ir.Node] = []
 
-    def add(
-        op: str, inputs: list[ir.Value | None], outputs: int = 1, **attributes: int
-    ) -> tuple[ir.Value, ...]:
-        new = ir.node(
-            op,
-            inputs,
-            attributes=attributes or None,
-            num_outputs=outputs,
-            name=names.new(f"{node.name}_{op}"),
-        )
-        for value in new.outputs:
-            value.name = names.new(f"{new.name}_output")
-        made.append(new)
-        return tuple(new.outputs)
+def _kind(node: ir.Node) -> str:
+    return f"{node.domain}:{node.op_type}" if node.domain else node.op_type
 
-    if source not in quantized:
-        quantized[source] = add("DynamicQuantizeLinear", [source], 3)
-    integers, input_scale, input_zero = quantized[source]
-    columns = weight.T if axis == 0 else weight
-    scales = weight_scales(columns, 1 if per_channel else None, None, 1.0)
-    stored = quantize_weight(columns, scales, 1 if per_channel else None)
-    weight_integers = add_initializer(graph, names.new(f"{weight_value.name}_quantized"), stored)
-    weight_scale = add_initializer(graph, names.new(f"{weight_value.name}_scale"), scales)
-    (product,) = add("MatMulInteger", [integers, weight_integers, input_zero])
-    (number,) = add("Cast", [product], to=int(ir.DataType.FLOAT))
-    (scale,) = add("Mul", [input_scale, weight_scale])
-    (result,) = add("Mul", [number, scale])
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        (result,) = add("Add", [result, node.inputs[2]])
-    graph.insert_before(node, made)
-    old = node.outputs[0]
-    result.type, result.shape = old.type, old.shape
-    ir.convenience.replace_all_uses_with(old, result, replace_graph_outputs=True)
-    result.name = old.name
-    graph.remove(node, safe=True)
+
+def _product_obstacle(node: ir.Node) -> str:
+    if weight_axis(node) is not None:
+        return ""
+    left, right = (constant(value) for value in node.inputs[:2])
+    if right is None:
+        return "product of activations" if left is None else "weights on the left"
+    if right.dtype.name != "float32":
+        return "weights not float32"
+    return (
+        "weights not a matrix" if node.op_type == "MatMul" else "Gemm with alpha, beta, transA or free bias"
+    )
+
+
+def _weights_obstacle(node: ir.Node, *places: int) -> str:
+    for place in places:
+        weight = constant(node.inputs[place])
+        if weight is None:
+            return "computed weights"
+        if weight.dtype.name != "float32" or weight.size == 0:
+            return "weights not float32"
+    return ""
+
+
+def _recurrent_obstacle(node: ir.Node) -> str:
+    return _weights_obstacle(node, 1, 2)
+
+
+def _lstm_obstacle(node: ir.Node) -> str:
+    if node.attributes.get_int("layout", 0) != 0:
+        return "LSTM with the batch first"
+    return _recurrent_obstacle(node)
+
+
+def _attention_obstacle(node: ir.Node) -> str:
+    given = {name for name, attribute in node.attributes.items() if attribute.value}
+    if given - forms.ATTENTION_ATTRIBUTES or any(value is not None for value in node.inputs[5:]):
+        return "attention with biases, rotation or sizes of its own"
+    return _weights_obstacle(node, 1)
+
+
+FORMS: dict[str, Form] = {
+    "MatMul": forms.product,
+    "Gemm": forms.product,
+    "LSTM": forms.lstm,
+    "GRU": forms.stored,
+    "RNN": forms.stored,
+    "com.microsoft:Attention": forms.attention,
+}
+OBSTACLES: dict[str, Callable[[ir.Node], str]] = {
+    "MatMul": _product_obstacle,
+    "Gemm": _product_obstacle,
+    "LSTM": _lstm_obstacle,
+    "GRU": _recurrent_obstacle,
+    "RNN": _recurrent_obstacle,
+    "com.microsoft:Attention": _attention_obstacle,
+}
+# without an integer kernel: int8 weights, float computation
+STORED = frozenset({"GRU", "RNN"})
+# what multiplies matrices and never takes part, and why
+FLOAT = {
+    "Conv": "convolution: integers are slower without calibration",
+    "ConvTranspose": "convolution: integers are slower without calibration",
+    "DeformConv": "convolution: integers are slower without calibration",
+    "Einsum": "no integer kernel",
+    "Attention": "product of activations",
+    "com.microsoft:MultiHeadAttention": "product of activations",
+}

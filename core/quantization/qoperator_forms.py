@@ -74,7 +74,7 @@ def dequantized(value: ir.Value | None) -> Quantized | None:
     node = None if value is None else value.producer()
     if node is None or node.op_type != "DequantizeLinear" or node.domain != "":
         return None
-    if len(node.inputs) < 3 or node.attributes.get_int("block_size", 0):
+    if len(node.inputs) < 3 or node.attributes.get_int("block_size", 0) > 0:
         return None
     integers, scale, zero = node.inputs[:3]
     scales = constant(scale)
