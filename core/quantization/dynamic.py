@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onnx_pare.graph.computed import Contents
 from onnx_pare.graph.edit import constant
 from onnx_pare.graph.save import tensors
 from onnx_pare.quantization import dynamic_forms as forms
@@ -26,10 +27,12 @@ class Plan:
     """What is quantized.
 
     Attributes:
+        contents: What weights hold.
         nodes: The nodes, of the main graph and of subgraphs.
         reasons: Why nodes that multiply matrices stay float32: counts by reason.
     """
 
+    contents: Contents
     nodes: list[ir.Node] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -41,11 +44,11 @@ class Plan:
 
 def plan_dynamic(model: ir.Model, skipped: set[ir.Node]) -> Plan:
     """Choose the nodes to quantize: those with a form, constant float32 weights, and nothing in the way."""
-    plan = Plan()
+    plan = Plan(Contents(model))
     for node in nodes(model):
         kind = _kind(node)
         if kind in FORMS:
-            reason = "skip" if node in skipped else OBSTACLES[kind](node)
+            reason = "skip" if node in skipped else OBSTACLES[kind](node, plan.contents)
         else:
             reason = FLOAT.get(kind, "")
         if reason:
@@ -67,7 +70,7 @@ def quantize_dynamic(model: ir.Model, plan: Plan, *, per_channel: bool) -> int:
     from onnx_ir.passes.common import DeduplicateHashedInitializersPass, RemoveUnusedNodesPass
 
     before = _tensor_bytes(model)
-    writer = forms.Writer(model, per_channel)
+    writer = forms.Writer(model, plan.contents, per_channel)
     for node in plan.nodes:
         FORMS[_kind(node)](writer, node)
     if any(node.domain == forms.CONTRIB for node in nodes(model)):
@@ -85,7 +88,7 @@ def _kind(node: ir.Node) -> str:
     return f"{node.domain}:{node.op_type}" if node.domain else node.op_type
 
 
-def _product_obstacle(node: ir.Node) -> str:
+def _product_obstacle(node: ir.Node, contents: Contents) -> str:
     if weight_axis(node) is not None:
         return ""
     left, right = (constant(value) for value in node.inputs[:2])
@@ -98,9 +101,9 @@ def _product_obstacle(node: ir.Node) -> str:
     )
 
 
-def _weights_obstacle(node: ir.Node, *places: int) -> str:
+def _weights_obstacle(node: ir.Node, contents: Contents, *places: int) -> str:
     for place in places:
-        weight = constant(node.inputs[place])
+        weight = contents.of(node.inputs[place])
         if weight is None:
             return "computed weights"
         if weight.dtype.name != "float32" or weight.size == 0:
@@ -108,21 +111,21 @@ def _weights_obstacle(node: ir.Node, *places: int) -> str:
     return ""
 
 
-def _recurrent_obstacle(node: ir.Node) -> str:
-    return _weights_obstacle(node, 1, 2)
+def _recurrent_obstacle(node: ir.Node, contents: Contents) -> str:
+    return _weights_obstacle(node, contents, 1, 2)
 
 
-def _lstm_obstacle(node: ir.Node) -> str:
+def _lstm_obstacle(node: ir.Node, contents: Contents) -> str:
     if node.attributes.get_int("layout", 0) != 0:
         return "LSTM with the batch first"
-    return _recurrent_obstacle(node)
+    return _recurrent_obstacle(node, contents)
 
 
-def _attention_obstacle(node: ir.Node) -> str:
+def _attention_obstacle(node: ir.Node, contents: Contents) -> str:
     given = {name for name, attribute in node.attributes.items() if attribute.value}
     if given - forms.ATTENTION_ATTRIBUTES or any(value is not None for value in node.inputs[5:]):
         return "attention with biases, rotation or sizes of its own"
-    return _weights_obstacle(node, 1)
+    return _weights_obstacle(node, contents, 1)
 
 
 FORMS: dict[str, Form] = {
@@ -133,7 +136,7 @@ FORMS: dict[str, Form] = {
     "RNN": forms.stored,
     "com.microsoft:Attention": forms.attention,
 }
-OBSTACLES: dict[str, Callable[[ir.Node], str]] = {
+OBSTACLES: dict[str, Callable[[ir.Node, Contents], str]] = {
     "MatMul": _product_obstacle,
     "Gemm": _product_obstacle,
     "LSTM": _lstm_obstacle,

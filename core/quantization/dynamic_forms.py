@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_pare.graph.edit import Names, add_initializer, constant, take_over
+from onnx_pare.graph.edit import Names, add_initializer, take_over
 from onnx_pare.quantization.affine import quantize_weight, weight_scales
 from onnx_pare.quantization.kernels import weight_axis
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from onnx_pare.graph.computed import Contents
 
 Array = np.ndarray[Any, Any]
 CONTRIB = "com.microsoft"
@@ -35,9 +37,10 @@ ATTENTION_ATTRIBUTES = frozenset({"num_heads", "unidirectional", "scale", "mask_
 class Writer:
     """Puts new nodes before old ones; quantizes an activation once per graph, and a weight once."""
 
-    def __init__(self, model: ir.Model, per_channel: bool) -> None:
+    def __init__(self, model: ir.Model, contents: Contents, per_channel: bool) -> None:
         self.per_channel = per_channel
         self._model = model
+        self._contents = contents
         self._names = Names(model)
         self._activations: dict[tuple[Any, ir.Value], tuple[ir.Value, ...]] = {}
         self._weights: dict[tuple[ir.Value, str], tuple[ir.Value, ...]] = {}
@@ -86,7 +89,7 @@ class Writer:
             axis: 0 or 1.
         """
         weight = self._weight(node, 1)
-        columns = weight.T if axis == 0 else weight
+        columns = np.ascontiguousarray(weight.T if axis == 0 else weight)
         channels = 1 if self.per_channel else None
         scales = weight_scales(columns, channels, None, 1.0)
         return self._store(node, 1, f"columns {axis}", quantize_weight(columns, scales, channels), scales)
@@ -119,7 +122,7 @@ class Writer:
         return self._initializer(f"{node.name}_bias", np.zeros(columns, np.float32))
 
     def _weight(self, node: ir.Node, place: int) -> Array:
-        weight = constant(node.inputs[place])
+        weight = self._contents.of(node.inputs[place])
         assert weight is not None
         return weight
 

@@ -71,6 +71,10 @@ g (float[N,4] x) => (float[N,4] y)
     "nothing": "g (float[N,4] x) => (float[N,4] y) { y = Sigmoid (x) }",
 }
 PASSES = sorted(registry())
+# options that lead elsewhere than the defaults
+VARIANTS: Mapping[str, list[Mapping[str, Any]]] = {
+    "quantize_int8": [{"mode": "dynamic"}, {"format": "qoperator"}],
+}
 # outputs of lossless passes, relative to their largest magnitude
 TOLERANCE = 1e-4
 
@@ -101,9 +105,13 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> ir.Model:
     return build(request.param, tmp_path)
 
 
-@pytest.fixture(params=PASSES)
+@pytest.fixture(
+    params=[(name, options) for name in PASSES for options in [{}, *VARIANTS.get(name, [])]], ids=str
+)
 def transform(request: pytest.FixtureRequest) -> Pass:
-    return registry()[request.param]()
+    name, options = request.param
+    cls = registry()[name]
+    return cls(cls.Options.model_validate(options))
 
 
 def outputs(model: ir.Model, path: Path, context: Context) -> list[Any]:

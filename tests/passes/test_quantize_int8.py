@@ -93,6 +93,40 @@ def test_nodes_in_subgraphs_are_left_and_counted(context: Callable[..., Context]
     assert "outside subgraphs" in outcome.warnings[0]
 
 
+def test_dynamic_quantizes_inside_subgraphs_and_skip_reaches_there(context: Callable[..., Context]):
+    model = ir.from_onnx_text(
+        f"""{HEADER} g (float[1, 4] x, bool c) => (float[1, 4] y) {{
+            y = If (c) <
+                then_branch = a () => (float[1, 4] p) {{
+                    w = Constant <value = float[4, 4] {{{", ".join(["0.5"] * 16)}}}> ()
+                    p = MatMul(x, w)
+                }},
+                else_branch = b () => (float[1, 4] q) {{ q = Identity(x) }}
+            >
+        }}"""
+    )
+    for graph in model.graphs():
+        for node in graph:
+            node.name = f"inner_{node.op_type}"
+    outcome = int8(mode="dynamic", skip=["inner_MatMul"]).apply(model.clone(), context(model))
+    assert (outcome.changed, outcome.notes) == (0, {"float32_reasons": {"skip": 1}})
+    outcome = int8(mode="dynamic").apply(model, context(model))
+    assert (outcome.changed, outcome.notes["integer_nodes"]) == (1, {"MatMul": 1})
+
+
+def test_format_qoperator_writes_integer_operators_and_counts_them(context: Callable[..., Context]):
+    model = mlp()
+    outcome = int8(format="qoperator").apply(model, context(model))
+    assert [node.op_type for node in outcome.model.graph] == ["QuantizeLinear", "QGemm"]
+    assert outcome.notes["integer_operators"] == {"QGemm": 1}
+    assert "left_as_pairs" not in outcome.notes
+
+
+def test_format_qoperator_is_refused_where_it_would_do_nothing():
+    with pytest.raises(ValueError, match="format: qoperator needs mode: static"):
+        int8(format="qoperator", mode="dynamic")
+
+
 @pytest.mark.parametrize("calibration", ["minmax", "percentile"])
 @pytest.mark.parametrize(
     ("name", "preset", "allowed"),
