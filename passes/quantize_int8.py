@@ -54,10 +54,11 @@ class Options(PassOptions):
 
 @register
 class QuantizeInt8(Pass):
-    """Quantize Conv, Gemm and MatMul to int8, with Q/DQ pairs where onnxruntime runs integer kernels.
+    """Quantize Conv, Gemm, MatMul and recurrent nets to int8, where onnxruntime runs integer kernels.
 
     Weights become int8 around zero, activations uint8, biases int32. Keeps names, shapes and dtypes of all
-    graph inputs and outputs. A model that is quantized already is left alone; so are nodes inside subgraphs.
+    graph inputs and outputs. A model that is quantized already is left alone; so are, under static, nodes
+    inside subgraphs.
     """
 
     Options = Options

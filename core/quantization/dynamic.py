@@ -148,9 +148,9 @@ OBSTACLES: dict[str, Callable[[ir.Node, Contents], str]] = {
 STORED = frozenset({"GRU", "RNN"})
 # what multiplies matrices and never takes part, and why
 FLOAT = {
-    "Conv": "convolution: integers are slower without calibration",
-    "ConvTranspose": "convolution: integers are slower without calibration",
-    "DeformConv": "convolution: integers are slower without calibration",
+    "Conv": "convolution: little gain without calibration",
+    "ConvTranspose": "convolution: little gain without calibration",
+    "DeformConv": "convolution: little gain without calibration",
     "Einsum": "no integer kernel",
     "Attention": "product of activations",
     "com.microsoft:MultiHeadAttention": "product of activations",

@@ -73,12 +73,17 @@ def _refuse_16_bits(graph: ir.Graph) -> None:
 
 
 def _ranks(model: ir.Model) -> dict[str, int]:
-    """Return how many dimensions tensors have, where shape inference tells; the model stays as it is."""
+    """Return how many dimensions tensors have, where shape inference tells; the model stays as it is.
+
+    Only the forms of MatMul ask.
+    """
     from onnx_ir.passes.common import ShapeInferencePass
 
+    if not any(node.op_type == "MatMul" for node in model.graph):
+        return {}
     inferred = ShapeInferencePass()(model.clone()).model
-    values = (value for node in inferred.graph for value in node.outputs)
-    return {value.name or "": len(value.shape) for value in values if value.shape is not None}
+    made = (value for node in inferred.graph for value in node.outputs)
+    return {value.name or "": len(value.shape) for value in made if value.shape is not None}
 
 
 def _convert(site: Site, converted: Converted) -> None:

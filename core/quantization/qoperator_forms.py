@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 CONTRIB = "com.microsoft"
+EIGHT_BITS = ("int8", "uint8")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Quantized:
     scale: ir.Value
     zero: ir.Value
     axis: int | None
+
+    def kind(self) -> str:
+        """Return the type of the integers."""
+        zero = constant(self.zero)
+        return "" if zero is None else str(zero.dtype.name)
 
     def inputs(self) -> list[ir.Value | None]:
         """Return the three inputs that integer operators take of each tensor."""
@@ -52,8 +58,15 @@ class Site:
         return [dequantized(value) for value in self.node.inputs]
 
     def output(self) -> list[ir.Value | None] | None:
-        """Return scale and zero point of the result; None if floats leave, or first pass a Relu or Clip."""
+        """Return scale and zero point of the result, None if floats leave.
+
+        They do too if they first pass a Relu or Clip that does something, or become integers of another type
+        than those that came in: no kernel does that.
+        """
         if self.quantize is None or not _is_clipped_by(self.quantize, self.activation):
+            return None
+        came, leave = self.sources()[0], constant(self.quantize.inputs[2])
+        if came is None or leave is None or came.kind() != leave.dtype.name or came.kind() not in EIGHT_BITS:
             return None
         return list(self.quantize.inputs[1:3])
 
@@ -133,6 +146,8 @@ def _anchor(site: Site, axis: int) -> tuple[Quantized, Quantized, ir.Value | Non
     source, weight = site.sources()[:2]
     if source is None or weight is None or source.axis is not None or weight.axis not in (None, axis):
         return None
+    if not {source.kind(), weight.kind()} <= set(EIGHT_BITS):
+        return None
     value = site.node.inputs[2] if len(site.node.inputs) > 2 else None
     if site.bias is not None:
         value = next((v for v in site.bias.inputs if v is not site.node.outputs[0]), None)
@@ -210,7 +225,7 @@ def _follower(op_type: str, *attributes: str, output_first: bool = False) -> Cal
         sources = [source for source in site.sources() if source is not None and source.axis is None]
         if output is None or kept is None or len(sources) != len(site.node.inputs):
             return None
-        if len({value.dtype for value in (output[1], *(s.zero for s in sources)) if value is not None}) != 1:
+        if len({source.kind() for source in sources}) != 1:
             return None
         given = [value for source in sources for value in source.inputs()]
         inputs = [*output, *given] if output_first else [*given, *output]

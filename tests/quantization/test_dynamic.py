@@ -244,7 +244,7 @@ FLOAT = {
     "y = Gemm <alpha = 0.5> (x, w)": "Gemm with alpha, beta, transA or free bias",
     "v = Reshape(w, s) y = MatMul(x, v)": "product of activations",
     'y = Einsum <equation = "ij,jk->ik"> (x, w)': "no integer kernel",
-    "y = Conv(x, c)": "convolution: integers are slower without calibration",
+    "y = Conv(x, c)": "convolution: little gain without calibration",
     "y = MatMul(x, c)": "weights not a matrix",
     "y = LSTM <hidden_size = 1> (x, x, x)": "computed weights",
 }

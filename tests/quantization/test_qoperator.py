@@ -13,7 +13,7 @@ import pytest
 
 from onnx_pare.calibration.synthetic import synthetic_samples
 from onnx_pare.errors import UsageError
-from onnx_pare.graph.edit import constant, set_constant
+from onnx_pare.graph.edit import add_initializer, constant, set_constant
 from onnx_pare.graph.load import load_model
 from onnx_pare.graph.save import write_model
 from onnx_pare.graph.session import Session
@@ -181,47 +181,62 @@ def two_convolutions() -> ir.Model:
     )
 
 
-def scalars(model: ir.Model, producer: str) -> ir.Node:
-    """Return the QuantizeLinear behind the named operator."""
-    return next(
-        node
-        for node in model.graph
-        if node.op_type == "QuantizeLinear"
-        and node.inputs[0] is not None
-        and (made := node.inputs[0].producer()) is not None
-        and made.op_type == producer
-    )
-
-
 def test_a_relu_whose_work_the_range_does_not_do_keeps_its_pairs(quantized: Quantize, converted: Check):
     model = quantized(two_convolutions())
-    zero = scalars(model, "Relu").inputs[2]
-    assert zero is not None
-    raised = ir.Value(name="raised", type=ir.TensorType(ir.DataType.UINT8), shape=ir.Shape(()))
-    raised.const_value = ir.tensor(np.asarray(np.uint8(30)), name="raised")
-    model.graph.register_initializer(raised)
+    raised = add_initializer(model.graph, "raised", np.asarray(np.uint8(30)))
     for node in [node for node in model.graph if node.name and "r_" in node.name and node.op_type in PAIRS]:
         node.replace_input_with(2, raised)
     found = operators(converted(model))
     assert (found["Conv"], found["Relu"], found["QLinearConv"]) == (1, 1, 1)
 
 
-def test_what_has_no_form_is_counted(quantized: Quantize):
-    model = quantized(two_convolutions())
+def dequantizer(model: ir.Model, place: int) -> ir.Node:
+    """Return the DequantizeLinear before an input of the first convolution."""
     conv = next(node for node in model.graph if node.op_type == "Conv")
-    weight = conv.inputs[1]
+    value = conv.inputs[place]
+    assert value is not None
+    node = value.producer()
+    assert node is not None
+    return node
+
+
+def other_axis(model: ir.Model) -> None:
+    dequantizer(model, 1).attributes["axis"] = ir.AttrInt64("axis", 1)
+
+
+def zero_point(model: ir.Model, node: ir.Node, dtype: type[np.integer[Any]]) -> ir.Value:
+    """Give a node a zero point of its own."""
+    old = constant(node.inputs[2])
+    assert old is not None
+    zero = add_initializer(model.graph, "own_zero_point", np.zeros(old.shape, dtype))
+    node.replace_input_with(2, zero)
+    return zero
+
+
+def wide_weights(model: ir.Model) -> None:
+    node = dequantizer(model, 1)
+    weight = constant(node.inputs[0])
+    assert node.inputs[0] is not None
     assert weight is not None
-    dequantize = weight.producer()
-    assert dequantize is not None
-    dequantize.attributes["axis"] = ir.AttrInt64("axis", 1)
+    set_constant(node.inputs[0], weight.astype(np.int16))
+    zero_point(model, node, np.int16)
+
+
+def other_type_out(model: ir.Model) -> None:
+    node = dequantizer(model, 0)
+    node.predecessors()[0].replace_input_with(2, zero_point(model, node, np.int8))
+
+
+@pytest.mark.parametrize("change", [other_axis, wide_weights, other_type_out])
+def test_what_has_no_form_is_counted(change: Callable[[ir.Model], None], quantized: Quantize):
+    model = quantized(two_convolutions())
+    change(model)
     assert to_qoperator(model) == Converted(Counter({"QLinearConv": 1}), Counter({"Conv": 1}))
 
 
 def test_16_bit_activations_are_refused(quantized: Quantize):
     model = quantized(two_convolutions())
-    zero = scalars(model, "Relu").inputs[2]
-    assert zero is not None
-    set_constant(zero, np.asarray(np.uint16(0)))
+    zero_point(model, next(node for node in model.graph if node.op_type == "QuantizeLinear"), np.uint16)
     with pytest.raises(UsageError, match=r"activation '.*' has 16 bits"):
         to_qoperator(model)
 
