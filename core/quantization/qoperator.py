@@ -22,6 +22,9 @@ from onnx_pare.quantization.qoperator_forms import CONTRIB, FORMS, Made, Site, d
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+# left between pairs: onnxruntime 1.20 has no integer kernel for it, and newer ones drop the pairs themselves
+PAIRED = frozenset({"DepthToSpace"})
+
 
 @dataclass
 class Converted:
@@ -145,7 +148,8 @@ def _carry(node: ir.Node, converted: Converted) -> None:
     if source is None or any(reader is None or reader.op_type != "QuantizeLinear" for reader in readers):
         return
     quantizes = [reader for reader in readers if reader is not None]
-    if not all(same_parameters(source, quantize) for quantize in quantizes):
+    same = all(same_parameters(source, quantize) for quantize in quantizes)
+    if node.op_type in PAIRED or not same:
         converted.left[node.op_type] += 1
         return
     node.replace_input_with(0, source.integers)
