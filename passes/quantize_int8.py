@@ -153,8 +153,8 @@ class QuantizeInt8(Pass):
         plan = planned(model)
         saved_bytes = quantize_dynamic(model, plan, per_channel=self.options.per_channel)
         notes = {
-            "integer_nodes": plan.kinds(stored=False),
-            "stored_as_int8": plan.kinds(stored=True),
+            "integer_operators": dict(sorted(plan.kernels().items())),
+            "stored_as_int8": dict(sorted(plan.stored().items())),
             "float32_reasons": dict(sorted(plan.reasons.items())),
             "saved_bytes": saved_bytes,
         }

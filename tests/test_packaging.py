@@ -38,6 +38,8 @@ TESTED_AS_A_WHOLE = {
     "tests/passes/test_quantize_fp16.py": {
         "core/quantization/half_slots.py",
     },
+    "tests/quantization/test_dynamic.py": {"core/quantization/dynamic_forms.py"},
+    "tests/quantization/test_qoperator.py": {"core/quantization/qoperator_forms.py"},
     "tests/graph/test_simplifier.py": {"core/graph/simplifier_child.py"},
     "tests/pipeline/test_recipe.py": {
         f"core/pipeline/{name}.py"

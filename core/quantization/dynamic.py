@@ -19,7 +19,20 @@ from onnx_pare.quantization.kernels import weight_axis
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Form = Callable[["forms.Writer", "ir.Node"], None]
+
+@dataclass(frozen=True)
+class Row:
+    """What becomes of an operator.
+
+    Attributes:
+        form: Replaces a node.
+        obstacle: Says why a node stays float, nothing if it need not.
+        kernel: The integer operator it becomes; none if it only stores its weights as int8.
+    """
+
+    form: Callable[[forms.Writer, ir.Node], None]
+    obstacle: Callable[[ir.Node, Contents], str]
+    kernel: str
 
 
 @dataclass
@@ -36,26 +49,29 @@ class Plan:
     nodes: list[ir.Node] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def kinds(self, *, stored: bool) -> dict[str, int]:
-        """Count by operator the nodes that compute in integers, or those that only store int8 weights."""
-        found = Counter(node.op_type for node in self.nodes if (_kind(node) in STORED) == stored)
-        return dict(sorted(found.items()))
+    def kernels(self) -> Counter[str]:
+        """Count the integer operators that the nodes become."""
+        return Counter(kernel for node in self.nodes if (kernel := TABLE[_kind(node)].kernel))
+
+    def stored(self) -> Counter[str]:
+        """Count the nodes that have no integer operator, and only store their weights as int8."""
+        return Counter(node.op_type for node in self.nodes if not TABLE[_kind(node)].kernel)
 
 
 def plan_dynamic(model: ir.Model, skipped: set[ir.Node]) -> Plan:
     """Choose the nodes to quantize: those with a form, constant float32 weights, and nothing in the way."""
     plan = Plan(Contents(model))
     for node in nodes(model):
-        kind = _kind(node)
-        if kind in FORMS:
-            reason = "skip" if node in skipped else OBSTACLES[kind](node, plan.contents)
+        row = TABLE.get(_kind(node))
+        if row is None:
+            reason = FLOAT.get(_kind(node), "")
         else:
-            reason = FLOAT.get(kind, "")
+            reason = "skip" if node in skipped else row.obstacle(node, plan.contents)
         if reason:
             plan.reasons[reason] += 1
-        elif kind in FORMS:
+        elif row is not None:
             plan.nodes.append(node)
-    inside = [node for function in model.functions.values() for node in function if _kind(node) in FORMS]
+    inside = [node for function in model.functions.values() for node in function if _kind(node) in TABLE]
     plan.reasons.update(["inside a function"] * len(inside))
     return plan
 
@@ -72,7 +88,7 @@ def quantize_dynamic(model: ir.Model, plan: Plan, *, per_channel: bool) -> int:
     before = _tensor_bytes(model)
     writer = forms.Writer(model, plan.contents, per_channel)
     for node in plan.nodes:
-        FORMS[_kind(node)](writer, node)
+        TABLE[_kind(node)].form(writer, node)
     if any(node.domain == forms.CONTRIB for node in nodes(model)):
         model.graph.opset_imports.setdefault(forms.CONTRIB, 1)
     RemoveUnusedNodesPass()(model)  # float weights
@@ -92,6 +108,8 @@ def _product_obstacle(node: ir.Node, contents: Contents) -> str:
     if weight_axis(node) is not None:
         return ""
     left, right = (constant(value) for value in node.inputs[:2])
+    if right is None and contents.of(node.inputs[1]) is not None:
+        return "computed weights"
     if right is None:
         return "product of activations" if left is None else "weights on the left"
     if right.dtype.name != "float32":
@@ -128,24 +146,14 @@ def _attention_obstacle(node: ir.Node, contents: Contents) -> str:
     return _weights_obstacle(node, contents, 1)
 
 
-FORMS: dict[str, Form] = {
-    "MatMul": forms.product,
-    "Gemm": forms.product,
-    "LSTM": forms.lstm,
-    "GRU": forms.stored,
-    "RNN": forms.stored,
-    "com.microsoft:Attention": forms.attention,
+TABLE = {
+    "MatMul": Row(forms.product, _product_obstacle, "MatMulInteger"),
+    "Gemm": Row(forms.product, _product_obstacle, "MatMulInteger"),
+    "LSTM": Row(forms.lstm, _lstm_obstacle, "DynamicQuantizeLSTM"),
+    "GRU": Row(forms.stored, _recurrent_obstacle, ""),
+    "RNN": Row(forms.stored, _recurrent_obstacle, ""),
+    "com.microsoft:Attention": Row(forms.attention, _attention_obstacle, "QAttention"),
 }
-OBSTACLES: dict[str, Callable[[ir.Node, Contents], str]] = {
-    "MatMul": _product_obstacle,
-    "Gemm": _product_obstacle,
-    "LSTM": _lstm_obstacle,
-    "GRU": _recurrent_obstacle,
-    "RNN": _recurrent_obstacle,
-    "com.microsoft:Attention": _attention_obstacle,
-}
-# without an integer kernel: int8 weights, float computation
-STORED = frozenset({"GRU", "RNN"})
 # what multiplies matrices and never takes part, and why
 FLOAT = {
     "Conv": "convolution: little gain without calibration",

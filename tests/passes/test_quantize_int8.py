@@ -111,7 +111,7 @@ def test_dynamic_quantizes_inside_subgraphs_and_skip_reaches_there(context: Call
     outcome = int8(mode="dynamic", skip=["inner_MatMul"]).apply(model.clone(), context(model))
     assert (outcome.changed, outcome.notes) == (0, {"float32_reasons": {"skip": 1}})
     outcome = int8(mode="dynamic").apply(model, context(model))
-    assert (outcome.changed, outcome.notes["integer_nodes"]) == (1, {"MatMul": 1})
+    assert (outcome.changed, outcome.notes["integer_operators"]) == (1, {"MatMulInteger": 1})
 
 
 def test_format_qoperator_writes_integer_operators_and_counts_them(context: Callable[..., Context]):
