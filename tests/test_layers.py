@@ -38,6 +38,8 @@ LEVELS = {
 SAME_LEVEL = {
     ("bench", "calibration"): "measures on the samples and labels that calibration reads",
     ("bench", "cost"): "puts the costs of two models side by side",
+    ("quantization", "cost"): "stores what is computed from constants alone",
+    ("quantization", "sparsity"): "stores the weights that can be pruned",
     ("cost", "sparsity"): "skips the zero activations whose fraction a model's metadata gives",
 }
 # slow to import; rich is quicker, and typer may load it itself
