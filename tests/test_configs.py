@@ -9,7 +9,15 @@ from onnx_pare.pipeline.recipe import Recipe, load_recipe, load_shipped
 
 
 def test_the_names() -> None:
-    assert shipped.names() == ("fp16", "int8", "int8-dynamic", "prune50", "simplify", "sparsity-report")
+    assert shipped.names() == (
+        "fp16",
+        "int8",
+        "int8-dynamic",
+        "prune50",
+        "simplify",
+        "sparsity-report",
+        "weights4",
+    )
 
 
 @pytest.mark.parametrize("name", shipped.names())

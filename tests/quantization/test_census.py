@@ -27,3 +27,19 @@ def test_a_float_model_has_none():
         '<ir_version: 8, opset_import: ["": 17]> g (float[1] x) => (float[1] y) { y = Relu(x) }'
     )
     assert quantized_nodes(model) == []
+
+
+def test_stored_weights_that_are_cast_to_floats():
+    model = ir.from_onnx_text(
+        """<ir_version: 8, opset_import: ["": 17]>
+        g (float[N, 2] x, uint8[2, 2] z) => (float[N, 2] y)
+        <int8[2, 2] w = {1, 2, 3, 4}, uint8[2] palette = {1, 2}, int64[2, 2] i = {1, 2, 3, 4}> {
+            f = Cast <to = 1> (w)
+            p = Cast <to = 1> (palette)
+            n = Cast <to = 1> (i)
+            c = Cast <to = 1> (z)
+            y = Sum(x, f, p, n, c)
+        }"""
+    )
+    (found,) = quantized_nodes(model)
+    assert found.inputs[0].name == "w"
