@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,8 @@ Array = np.ndarray[Any, Any]
 Kind = Literal["uniform", "log"]
 _LOG_MANTISSAS = {4: (1.0,), 8: (1.9375, 1.875, 1.75, 1.5, 1.25, 1.125, 1.0625, 1.0)}
 _LOG_OCTAVES = {4: 8, 8: 16}
+# of a float32; 14 are left
+_DROPPED_BITS = 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +46,28 @@ class Levels:
     uniform: bool
 
     def nearest(self, numbers: Array) -> Array:
-        """Return the level next to each number; halves go to the even one."""
+        """Return the level next to each float32 number, both of the same shape."""
         if self.uniform:
             return np.clip(np.rint(numbers), self.values[0], self.values[-1])
+        levels: Array = self._by_leading_bits[numbers.view(np.uint32) >> _DROPPED_BITS]
+        return levels
+
+    @cached_property
+    def _by_leading_bits(self) -> Array:
+        """The level next to all numbers that share their sign, exponent and 5 bits of the mantissa.
+
+        Middles between log levels are multiples of 1/32 times a power of two: none lies inside such a group.
+        """
+        groups = np.arange(1 << (32 - _DROPPED_BITS), dtype=np.uint32) << _DROPPED_BITS
+        centres = (groups | (1 << (_DROPPED_BITS - 1))).view(np.float32)
         middles = (self.values[1:] + self.values[:-1]) / 2
-        found: Array = self.values[np.searchsorted(middles, numbers)]
-        return found
+        levels: Array = self.values[np.searchsorted(middles, centres)]
+        return levels
 
     def encode(self, levels: Array) -> Array:
         """Return the codes of numbers that are levels."""
+        if self.uniform:
+            return levels.astype(self.codes.dtype)
         codes: Array = self.codes[np.searchsorted(self.values, levels)]
         return codes
 

@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 # a rounding that knows the layer's inputs would differ from rounding to nearest.
 Rounding = Callable[[Array, Array, Levels], Array]
 # weights searched in one go, whatever the size of the matrix
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def quantize_matrix(
     signal = noise = 0.0
     at_once = max(1, _CHUNK // columns)
     for start in range(0, rows, at_once):
-        part = matrix[start : start + at_once]
+        part = np.ascontiguousarray(matrix[start : start + at_once])
         padded = np.zeros((len(part), blocks * block), np.float32)
         padded[:, :columns] = part
         found = best_scales(padded.reshape(-1, block), levels, positive=positive).reshape(-1, blocks)

@@ -225,6 +225,19 @@ def test_a_shared_weight_is_stored_once(context: MakeContext, tmp_path: Path) ->
         assert after.stat().st_size < most * path.stat().st_size
 
 
+def test_constant_nodes_and_external_data(context: MakeContext, tmp_path: Path) -> None:
+    path = made(NET, tmp_path)
+    proto = onnx.load(path)
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "m")
+    proto.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["m"], value=weight))
+    proto.graph.initializer.remove(weight)
+    onnx.save(proto, path, save_as_external_data=True, location="w.data", size_threshold=1024)
+    outcome, after, sqnr_db = quantized(path, context, bits=4, format="cast")
+    assert outcome.changed == 3
+    assert sqnr_db > least_db({"bits": 4})
+    assert after.stat().st_size < 0.17 * 4 * (32 * 16 * 9 + 512 * 64 + 64 * 8 + 8)
+
+
 def test_skip(context: MakeContext, tmp_path: Path) -> None:
     path = made(NET, tmp_path)
     outcome, _, _ = quantized(path, context, skip=["op:Conv"])

@@ -82,7 +82,7 @@ def test_zeros_and_the_tiniest_numbers() -> None:
 
 
 def test_large_matrices_are_cut_into_parts() -> None:
-    weights = np.random.default_rng(0).normal(size=(40, 1 << 15)).astype(np.float32)
+    weights = np.random.default_rng(0).normal(size=(40, 1 << 13)).astype(np.float32)
     levels = levels_of("uniform", 4)
     found = quantize_matrix(weights, levels, 32)
     alone = quantize_matrix(weights[33:34], levels, 32)
