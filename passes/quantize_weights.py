@@ -119,7 +119,7 @@ class QuantizeWeights(Pass):
         Raises:
             UsageError: A selector of `skip` matches no node.
             ModelError: 4 bits need a newer opset, and the model cannot be raised to it.
-            PassError: onnxruntime has no MatMulNBits of so many bits, and `format: matmulnbits` asks for it.
+            PassError: The installed onnxruntime does not compute what `format` or `levels` asks for.
         """
         from onnx_pare.graph.opset import raise_opset
         from onnx_pare.quantization.census import quantized_nodes
@@ -141,14 +141,17 @@ class QuantizeWeights(Pass):
 
     def _check_runtime(self) -> None:
         from onnx_pare.quantization.nbits import supported
+        from onnx_pare.quantization.stored_weights import casts_4_bits
 
-        bits = self.options.bits
-        if self.options.format == "matmulnbits" and not supported(bits):
-            raise PassError(
-                self.name,
-                f"the installed onnxruntime has no MatMulNBits of {bits} bits",
-                hint="Use format: auto, or install a newer onnxruntime.",
-            )
+        options, missing = self.options, ""
+        if options.format == "matmulnbits" and not supported(options.bits):
+            missing = f"has no MatMulNBits of {options.bits} bits"
+        cast = options.format == "cast" or options.levels == "log"
+        if options.bits == 4 and cast and not casts_4_bits():
+            missing = "casts no 4-bit integers"
+        if missing:
+            hint = "Install a newer onnxruntime, or use format: auto or levels: uniform."
+            raise PassError(self.name, f"the installed onnxruntime {missing}", hint=hint)
 
     def _write(self, model: ir.Model, plans: list[_Plan], context: Context) -> Iterator[_Written]:
         from onnx_pare.graph.edit import Names

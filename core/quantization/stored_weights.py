@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -209,6 +212,30 @@ def per_output_axis(layout: Layout) -> int | None:
     """Return the one axis that counts outputs; None if several longer than 1 do."""
     axes = [axis for axis in layout.order[: layout.outputs] if layout.shape[axis] > 1]
     return None if len(axes) > 1 else (axes or layout.order[:1])[0]
+
+
+@cache
+def casts_4_bits() -> bool:
+    """Return whether the installed onnxruntime casts 4-bit integers; 1.20 does not."""
+    import onnx_ir as ir
+
+    from onnx_pare.graph.save import write_model
+    from onnx_pare.graph.session import Session, SessionError
+
+    model = ir.from_onnx_text(
+        f'<ir_version: {NARROW_IR}, opset_import: ["": {NARROW_OPSET}]> '
+        "g (float[2] x) => (float[2] y) { f = Cast <to = 1> (x)  y = Add (x, f) }"
+    )
+    codes = add_initializer(model.graph, "codes", narrow(np.ones(2, np.int8), 4))
+    model.graph[0].replace_input_with(0, codes)
+    with tempfile.TemporaryDirectory(prefix="onnx-pare-") as folder:
+        path = Path(folder) / "cast.onnx"
+        write_model(model, path)
+        try:
+            Session(path)
+        except SessionError:
+            return False
+    return True
 
 
 def narrow(codes: Array, bits: int) -> Array:

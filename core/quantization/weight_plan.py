@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from onnx_pare.quantization.levels import Kind
 from onnx_pare.quantization.nbits import BLOCKS, fits, supported
-from onnx_pare.quantization.stored_weights import NARROW_OPSET, Layout, per_output_axis
+from onnx_pare.quantization.stored_weights import NARROW_OPSET, Layout, casts_4_bits, per_output_axis
 from onnx_pare.quantization.weight_only import even_block
 
 if TYPE_CHECKING:
@@ -67,7 +67,13 @@ def storage_of(value: ir.Value, layout: Layout, wanted: Wanted) -> Storage:
         return Storage("matmulnbits", _nbits_block(columns, wanted), wanted.bits, layout)
     size = wanted.block_size or _BLOCK[wanted.bits]
     block = even_block(columns, size) if isinstance(size, int) else columns
-    return Storage("dequantize" if wanted.format == "dequantize" else "cast", block, wanted.bits, layout)
+    return Storage(_float_format(wanted), block, wanted.bits, layout)
+
+
+def _float_format(wanted: Wanted) -> Format:
+    """Return how floats are restored: by DequantizeLinear also if onnxruntime casts no 4-bit integers."""
+    loads = wanted.bits == 8 or wanted.levels == "log" or wanted.format == "cast" or casts_4_bits()
+    return "dequantize" if wanted.format == "dequantize" or not loads else "cast"
 
 
 def _as_nbits(value: ir.Value, layout: Layout, wanted: Wanted) -> bool:

@@ -21,7 +21,7 @@ from onnx_pare.graph.signature import signature
 from onnx_pare.graph.verify import problems
 from onnx_pare.passes.base import Context, Outcome
 from onnx_pare.passes.quantize_weights import CONVOLUTIONS, GAINS, QuantizeWeights
-from onnx_pare.quantization import nbits
+from onnx_pare.quantization import nbits, stored_weights
 
 from .conftest import parsed
 
@@ -246,13 +246,21 @@ def test_skip(context: MakeContext, tmp_path: Path) -> None:
         quantized(path, context, skip=["op:Con"])
 
 
-def test_an_onnxruntime_without_these_bits(
-    context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"format": "matmulnbits"}, "has no MatMulNBits of 8 bits"),
+        ({"bits": 4, "format": "cast"}, "casts no 4-bit integers"),
+        ({"bits": 4, "levels": "log"}, "casts no 4-bit integers"),
+    ],
+)
+def test_an_onnxruntime_that_cannot(
+    given: dict[str, Any], message: str, context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = made(NET, tmp_path)
     monkeypatch.setattr(nbits, "supported", lambda _: False)
-    with pytest.raises(PassError, match="no MatMulNBits of 8 bits"):
-        quantized(path, context, format="matmulnbits")
+    monkeypatch.setattr(stored_weights, "casts_4_bits", lambda: False)
+    with pytest.raises(PassError, match=message):
+        quantized(made(NET, tmp_path), context, **given)
 
 
 @pytest.mark.parametrize(

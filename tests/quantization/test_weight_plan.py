@@ -5,6 +5,7 @@ from typing import Any
 import onnx_ir as ir
 import pytest
 
+from onnx_pare.quantization import weight_plan
 from onnx_pare.quantization.stored_weights import Layout
 from onnx_pare.quantization.weight_plan import Wanted, storage_of
 
@@ -54,3 +55,10 @@ def test_small_matrices_stay_with_float_kernels_unless_told() -> None:
     assert storage_of(value_of(text, (20, 6)), layout, wanted()).format == "cast"
     told = storage_of(value_of(text, (20, 6)), layout, wanted(format="matmulnbits", block_size=128))
     assert (told.format, told.block) == ("matmulnbits", 32)
+
+
+def test_an_onnxruntime_that_casts_no_4_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_plan, "casts_4_bits", lambda: False)
+    value, layout = value_of(CONV, (64, 16, 3, 3)), Layout((64, 16, 3, 3), (0, 1, 2, 3), 1)
+    assert storage_of(value, layout, wanted()).format == "dequantize"
+    assert storage_of(value, layout, wanted(bits=8)).format == "cast"
