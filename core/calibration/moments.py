@@ -17,6 +17,8 @@ Array = np.ndarray[Any, Any]
 ROWS = 4096
 # inputs whose covariance is kept with each other; with all of them, memory would grow with their square
 BLOCK = 144
+# patches that are added to the sums together
+AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,17 @@ class Moments:
     Attributes:
         window: Where the layer looks.
         samples: Samples it will see: a sample gives ROWS / samples patches.
-        block: Inputs whose covariance is kept together, at most BLOCK and whole channels where they fit.
+        rows: Patches taken in.
     """
 
     window: Window
     samples: int
     rows: int = 0
+    _width: int = 0
     _first: Array | None = None
     _second: Array | None = None
+    _waiting: list[Array] = field(default_factory=list)
     _updates: int = 0
-    _width: int = 0
-    block: int = field(default=0)
 
     def update(self, array: Array) -> None:
         """Take in one more activation, shape (samples, channels, …) or (…, inputs)."""
@@ -86,33 +88,49 @@ class Moments:
         self._updates += 1
         if patches.size == 0 or not np.isfinite(patches.sum()):
             return
-        groups, count, width = patches.shape
-        if self._first is None:
-            self._width = width
-            self.block = _block(width, int(np.prod(self.window.kernel, dtype=int)))
-            blocks = -(-width // self.block)
-            self._first = np.zeros((groups, blocks * self.block))
-            self._second = np.zeros((groups, blocks, self.block, self.block))
-        assert self._second is not None
-        padded = self._first.shape[1]
-        if padded > width:
-            patches = np.pad(patches, [(0, 0), (0, 0), (0, padded - width)])
-        split = patches.reshape(groups, count, -1, self.block).transpose(0, 2, 1, 3)
-        self._second += split.transpose(0, 1, 3, 2) @ split
-        self._first += patches.sum(axis=1, dtype=np.float64)
-        self.rows += count
+        self._waiting.append(patches)
+        if sum(each.shape[1] for each in self._waiting) >= AT_ONCE:
+            self._add()
 
     def mean(self) -> Array:
         """Return E[x], shape (groups, inputs)."""
-        assert self._first is not None
-        return np.asarray(self._first[:, : self._width] / self.rows)
+        first, _ = self._sums()
+        return np.asarray(first[:, : self._width] / self.rows)
 
     def covariance(self) -> Array:
         """Return Cov[x] block by block, shape (groups, blocks, block, block); inputs beyond the last are 0."""
-        assert self._first is not None
-        assert self._second is not None
-        mean = (self._first / self.rows).reshape(*self._second.shape[:3])
-        return np.asarray(self._second / self.rows - mean[..., :, None] * mean[..., None, :])
+        first, second = self._sums()
+        mean = (first / self.rows).reshape(*second.shape[:3])
+        return np.asarray(second / self.rows - mean[..., :, None] * mean[..., None, :])
+
+    def _sums(self) -> tuple[Array, Array]:
+        self._add()
+        if self._first is None or self._second is None:
+            raise ValueError("no patches were taken in")
+        return self._first, self._second
+
+    def _add(self) -> None:
+        """Add the patches that wait to the sums: many at once, for matrix products that pay."""
+        if not self._waiting:
+            return
+        patches = np.concatenate(self._waiting, axis=1)
+        self._waiting.clear()
+        groups, count, self._width = patches.shape
+        block = _block(self._width, int(np.prod(self.window.kernel, dtype=int)))
+        blocks = -(-self._width // block)
+        if self._first is None or self._second is None:
+            self._first = np.zeros((groups, blocks * block))
+            self._second = np.zeros((groups, blocks, block, block))
+        self._first[:, : self._width] += patches.sum(axis=1, dtype=np.float64)
+        if blocks * block > self._width:
+            patches = np.pad(patches, [(0, 0), (0, 0), (0, blocks * block - self._width)])
+        split = np.ascontiguousarray(patches.reshape(groups, count, blocks, block).transpose(0, 2, 1, 3))
+        self._second += split.transpose(0, 1, 3, 2) @ split
+        self.rows += count
+
+    def seen(self) -> bool:
+        """Tell whether any patches were taken in."""
+        return bool(self.rows or self._waiting)
 
 
 def _block(width: int, positions: int) -> int:

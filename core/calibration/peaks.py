@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,38 @@ Array = np.ndarray[Any, Any]
 
 @dataclass
 class Peaks:
-    """Largest finite magnitudes along axis 1, taken in as an observer; None before the first activation."""
+    """Largest finite magnitudes along axis 1, in two halves of the samples, taken in as an observer."""
 
-    found: Array | None = None
+    halves: list[Array] = field(default_factory=list)
+    _updates: int = 0
 
     def update(self, array: Array) -> None:
         """Take in one more activation, shape (samples, channels, …)."""
         if array.ndim < 2 or array.size == 0:
             return
-        others = tuple(axis for axis in range(array.ndim) if axis != 1)
-        peaks = np.maximum(array.max(axis=others), -array.min(axis=others)).astype(np.float64)
+        parts = (array[::2], array[1::2]) if len(array) > 1 else (array,)
+        for part in parts:
+            self._take(part)
+
+    def expected(self) -> Array:
+        """Return the magnitude to be prepared for in each channel, shape (channels,); inf where unknown.
+
+        With a and b the largest magnitudes in either half of the samples, a ≥ b: a · (a / b)². Where half of
+        the samples says little about the other half, all of them say little about what comes.
+        """
+        if len(self.halves) < 2:
+            return np.full(len(self.halves[0]) if self.halves else 0, np.inf)
+        high, low = np.maximum(*self.halves), np.minimum(*self.halves)
+        ratio = np.divide(high, low, out=np.full(high.shape, np.inf), where=low > 0)
+        return np.where(high > 0, high * ratio**2, 0.0)
+
+    def _take(self, part: Array) -> None:
+        others = tuple(axis for axis in range(part.ndim) if axis != 1)
+        peaks = np.maximum(part.max(axis=others), -part.min(axis=others)).astype(np.float64)
         peaks[~np.isfinite(peaks)] = 0.0
-        self.found = peaks if self.found is None else np.maximum(self.found, peaks)
+        half = self._updates % 2
+        self._updates += 1
+        if half < len(self.halves):
+            np.maximum(self.halves[half], peaks, out=self.halves[half])
+        else:
+            self.halves.append(peaks)

@@ -48,7 +48,8 @@ def equalize(model: ir.Model, channels: Channels, peaks: Mapping[str, Array]) ->
     Args:
         model: Its main graph.
         channels: What `equalizable` found in it.
-        peaks: Largest magnitude of each channel, by name of the tensors that will be quantized.
+        peaks: Magnitude to be prepared for in each channel (`calibration.peaks`), by name of the tensors
+            that will be quantized.
     """
     factors = _factors(channels, peaks)
     if (factors <= LEAST).all():
@@ -66,9 +67,9 @@ def _factors(channels: Channels, peaks: Mapping[str, Array]) -> Array:
         own = peaks.get(value.name or "")
         if own is None or len(own) != len(channels.of[value]) or not own.max(initial=0.0) > 0:
             continue
-        room = np.full(len(own), np.inf)
-        np.divide(own.max(), own, out=room, where=own > 0)
-        np.minimum.at(factors, channels.roots(value), room**STRENGTH)
+        whole = own[np.isfinite(own)].max(initial=0.0)
+        room = np.divide(whole, own, out=np.full(len(own), np.inf), where=own > 0)
+        np.minimum.at(factors, channels.roots(value), np.maximum(room, 1.0) ** STRENGTH)
     factors[~channels.free() | ~np.isfinite(factors)] = 1.0
     return np.clip(factors, 1.0, LARGEST)
 

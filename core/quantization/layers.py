@@ -81,7 +81,7 @@ class Layers:
             biased: Whether a bias can be given to a layer that has none.
         """
         moments = self.moments.get(node.name or "")
-        if moments is None or not moments.rows or _is_shared(node):
+        if moments is None or not moments.seen() or _is_shared(node):
             return self._to_nearest(weight, bias, axis, input_scale)
         groups = moments.window.groups
         rows = to_rows(weight, axis, groups).astype(np.float64)
