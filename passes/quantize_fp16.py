@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,12 +16,12 @@ from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions, register
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from onnx_pare.quantization.half_plan import Plan
-    from onnx_pare.quantization.halves import Written
+    from onnx_pare.bench.latency import PairedLatency
+    from onnx_pare.quantization.half_convert import Converted
+    from onnx_pare.quantization.half_ranges import Ranges
 
-# operators that onnxruntime may refuse one after the other before the pass gives up
-MAX_REFUSALS = 8
-SLOW = "onnxruntime's CPU has few float16 kernels: the file is smaller, but on most CPUs it runs no faster"
+# time spent to measure what half precision does to the speed; slow models take a few runs all the same
+TIMING_S = 1.0
 
 
 class Options(PassOptions):
@@ -58,80 +56,60 @@ class Options(PassOptions):
 class QuantizeFp16(Pass):
     """Compute in float16 where operators, weights and calibrated activations allow it, or only store it so.
 
-    Keeps names, shapes and dtypes of all graph inputs and outputs; control flow and what happens inside it
-    stays float32. A model that is quantized or holds half precision already is left alone.
+    Keeps names, shapes and dtypes of all graph inputs and outputs, those of subgraphs too; functions are
+    inlined. A model that is quantized or holds half precision already is left alone.
     """
 
     Options = Options
     calibrates = True
 
     def apply(self, model: ir.Model, context: Context) -> Outcome:
-        """Convert the main graph.
+        """Convert the main graph and all subgraphs.
 
         Raises:
             UsageError: A selector of `skip` matches no node.
             DataError: The model does not run on the calibration data.
             ModelError: bf16 needs a newer opset, and the model cannot be raised to it.
-            PassError: onnxruntime refuses the model in half precision, whatever is left float32.
+            PassError: The types on an edge differ, or onnxruntime refuses the model in half precision,
+                whatever is left float32.
         """
         already = _already(model)
         if already:
             return Outcome(model, 0, warnings=(f"quantize_fp16: the model {already}; left alone",))
-        skipped = {node.name or "" for node in select(model.graph, self.options.skip, "skip")}
         if self.options.storage_only:
-            return self._store(model, skipped)
-        return self._compute(model, skipped, context)
+            return self._store(model, self._skipped(model), context)
+        return self._compute(model, context)
 
-    def _compute(self, model: ir.Model, skipped: set[str], context: Context) -> Outcome:
-        from onnx_pare.quantization.half_plan import capable
+    def _skipped(self, model: ir.Model) -> set[str]:
+        nodes = select(model.graph.all_nodes(), self.options.skip, "skip")
+        return {node.name or "" for node in nodes}
+
+    def _compute(self, model: ir.Model, context: Context) -> Outcome:
+        from onnx_pare.quantization.half_convert import ConversionError, Source, settle
+        from onnx_pare.quantization.half_masks import soften_masks
         from onnx_pare.quantization.half_slots import float_tensors
 
-        source = _Source(model, float_tensors(model), skipped)
-        every = capable(model, source.floats, source.chosen(model))
-        largest = _largest(model, every, context)
-        refused: frozenset[str] = frozenset()
-        for _ in range(MAX_REFUSALS):
-            made = _convert(source, refused, largest, self.options.margin)
-            if not made.plan.slots:
-                said = "quantize_fp16: no node can compute in float16; left alone"
-                return Outcome(model, 0, {"float32_reasons": dict(made.plan.reasons)}, (said,))
-            reason = _refusal(made.model, context.scratch)
-            if not reason:
-                return _outcome(made, largest, refused)
-            operators = {node.op_type for node in made.plan.slots}
-            culprit = _blamed(reason, operators)
-            if culprit is None:
-                culprit = self._culprit(source, refused, largest, operators, context)
-            if culprit is None:
-                break
-            refused |= {culprit}
-        raise PassError(
-            self.name,
-            f"onnxruntime does not load the model in float16: {reason}",
-            hint="Use storage_only: true, which computes in float32.",
-        )
+        flat = _flat(model)
+        masks = soften_masks(flat)
+        floats, skipped = float_tensors(flat), self._skipped(flat)
+        source = Source(flat, floats, skipped, _ranges(flat, floats, skipped, context), self.options.margin)
+        try:
+            made = settle(source, context.scratch)
+        except ConversionError as error:
+            hint = "Use storage_only: true, which computes in float32."
+            raise PassError(self.name, str(error), hint=hint) from error
+        if not made.plan.slots:
+            said = "quantize_fp16: no node can compute in float16; left alone"
+            return Outcome(model, 0, {"float32_reasons": dict(made.plan.reasons)}, (said,))
+        pair = _timed(model, made.model, context)
+        notes = _notes(made, source.ranges, masks) | {"latency": pair.to_json()}
+        return Outcome(made.model, len(made.plan.slots), notes, _warnings(pair))
 
-    def _culprit(
-        self,
-        source: _Source,
-        refused: frozenset[str],
-        largest: Mapping[str, float],
-        operators: set[str],
-        context: Context,
-    ) -> str | None:
-        """Find by trial an operator without which the model loads: a crash leaves no message to read."""
-        from onnx_pare.quantization.half_plan import HEAVY
-
-        for operator in sorted(operators, key=lambda operator: (operator in HEAVY, operator)):
-            made = _convert(source, refused | {operator}, largest, self.options.margin)
-            if not _refusal(made.model, context.scratch):
-                return operator
-        return None
-
-    def _store(self, model: ir.Model, skipped: set[str]) -> Outcome:
+    def _store(self, model: ir.Model, skipped: set[str], context: Context) -> Outcome:
         import onnx_ir as ir
 
         from onnx_pare.graph.opset import raise_opset
+        from onnx_pare.quantization.half_convert import refusal
         from onnx_pare.quantization.halves import store_halves
 
         bf16 = self.options.dtype == "bf16"
@@ -141,6 +119,9 @@ class QuantizeFp16(Pass):
         model = raise_opset(model, 13) if bf16 else model
         weights = list(_stored(model, skipped, self.options.min_elements, bf16=bf16))
         written = store_halves(model, ir.DataType.BFLOAT16 if bf16 else ir.DataType.FLOAT16, weights)
+        reason = refusal(model, context.scratch)
+        if reason:
+            raise PassError(self.name, f"onnxruntime does not load the model stored in half: {reason}")
         notes = {
             f"{'b' if bf16 else ''}float16_weights": written.weights,
             "casts": written.casts,
@@ -149,52 +130,68 @@ class QuantizeFp16(Pass):
         return Outcome(model, written.weights, notes)
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The model to convert, the names of its float32 tensors, and of the nodes to leave alone."""
+def _flat(model: ir.Model) -> ir.Model:
+    """Return a copy with functions inlined, and names of values and nodes unique across subgraphs."""
+    from onnx_pare.graph.flat import flattened
+    from onnx_pare.graph.normalize import name_nodes
 
-    model: ir.Model
-    floats: set[str]
-    skipped: set[str]
-
-    def chosen(self, model: ir.Model) -> set[ir.Node]:
-        return {node for node in model.graph if node.name in self.skipped}
-
-
-@dataclass(frozen=True)
-class _Converted:
-    model: ir.Model
-    plan: Plan
-    written: Written
+    flat = flattened(model)
+    flat = flat.clone() if flat is model else flat
+    name_nodes(flat)
+    return flat
 
 
-def _convert(
-    source: _Source, refused: frozenset[str], largest: Mapping[str, float], margin: float
-) -> _Converted:
-    """Return a converted copy of the model, with all nodes of the refused operators left float32."""
-    from onnx_pare.quantization.half_plan import capable, fit
-    from onnx_pare.quantization.halves import write_halves
-
-    model = source.model.clone()
-    plan = capable(model, source.floats, source.chosen(model), refused)
-    fit(plan, largest, margin)
-    return _Converted(model, plan, write_halves(model, plan))
-
-
-def _outcome(made: _Converted, largest: Mapping[str, float], refused: frozenset[str]) -> Outcome:
+def _notes(made: Converted, ranges: Ranges, masks: int) -> dict[str, object]:
     plan, written = made.plan, made.written
+    main = made.model.graph
     notes: dict[str, object] = {
         "float16_nodes": len(plan.slots),
+        "float16_nodes_in_subgraphs": sum(node.graph is not main for node in plan.slots),
         "float32_nodes": sum(plan.reasons.values()),
         "float32_reasons": dict(sorted(plan.reasons.items())),
         "casts": written.casts,
         "float16_weights": written.weights,
         "saved_bytes": written.saved_bytes,
-        "largest_activation": max(largest.values(), default=0.0),
+        "largest_activation": max(ranges.largest.values(), default=0.0),
+        "softened_masks": masks,
     }
-    if refused:
-        notes["refused_by_onnxruntime"] = sorted(refused)
-    return Outcome(made.model, len(plan.slots), notes, (f"quantize_fp16: {SLOW}",))
+    if made.refused:
+        notes["refused_by_onnxruntime"] = sorted(made.refused)
+    return notes
+
+
+def _timed(before: ir.Model, after: ir.Model, context: Context) -> PairedLatency:
+    """Time both on the first sample, briefly: this says how fast half is here, and changes nothing."""
+    from onnx_pare.bench.latency import measure_pair
+    from onnx_pare.graph.save import write_model
+
+    with tempfile.TemporaryDirectory(dir=context.scratch) as folder:
+        paths = Path(folder) / "float32.onnx", Path(folder) / "float16.onnx"
+        for model, path in zip((before, after), paths, strict=True):
+            write_model(model, path)
+        feeds = next(iter(context.samples))
+        return measure_pair(*paths, feeds, threads=context.threads, budget_s=TIMING_S, seed=context.seed)
+
+
+def _warnings(pair: PairedLatency) -> tuple[str, ...]:
+    """Say it plainly if half precision is slower on this machine, or no faster, as measured just now."""
+    import onnxruntime as ort
+
+    from onnx_pare.hw_profiles.cpu import features
+
+    low, high = pair.interval
+    if low > 1:
+        return ()
+    cpu = features()
+    arithmetic = {"x86": "AVX512-FP16", "arm": "FP16"}.get(cpu.family, "")
+    lacks = f" without fp16 arithmetic ({arithmetic})" if cpu.has(arithmetic) is False else ""
+    return (
+        f"quantize_fp16: {'SLOWER' if high < 1 else 'no faster'} in float16 on this machine: "
+        f"{pair.before.median_ms:.3g} ms in float32, {pair.after.median_ms:.3g} ms in float16, speed-up "
+        f"{pair.speedup:.2f} [{low:.2f}, {high:.2f}] (measured: onnxruntime {ort.__version__}, "
+        f"{cpu.name}{lacks}, threads: {pair.threads}); "
+        "storage_only: true gives the same size at the speed of float32",
+    )
 
 
 def _already(model: ir.Model) -> str:
@@ -209,21 +206,25 @@ def _already(model: ir.Model) -> str:
         return f"is quantized already ({', '.join(sorted({node.op_type for node in quantized}))})"
     halves = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
     made = [
-        value.dtype for value in (*model.graph.inputs, *(v for node in model.graph for v in node.outputs))
+        value.dtype
+        for value in (*model.graph.inputs, *(v for node in model.graph.all_nodes() for v in node.outputs))
     ]
-    cast = [node.attributes.get_int("to", 0) for node in model.graph if node.op_type == "Cast"]
+    cast = [node.attributes.get_int("to", 0) for node in model.graph.all_nodes() if node.op_type == "Cast"]
     if any(dtype in halves for dtype in (*made, *cast, *(tensor.dtype for tensor in tensors(model)))):
         return "holds half precision already"
     return ""
 
 
-def _largest(model: ir.Model, plan: Plan, context: Context) -> dict[str, float]:
-    """Return the largest magnitude of every activation that may turn half, over the calibration samples."""
-    from onnx_pare.calibration.observers import MinMax
+def _ranges(model: ir.Model, floats: set[str], skipped: set[str], context: Context) -> Ranges:
+    """Return what the calibration samples show of every activation that may turn half."""
+    from onnx_pare.quantization.half_plan import capable
+    from onnx_pare.quantization.half_probes import probed
+    from onnx_pare.quantization.half_ranges import Reach, seen
 
-    observers = {value.name or "": MinMax() for value in plan.activations()}
-    context.observe(model, observers)
-    return {name: max(-observer.low, observer.high) for name, observer in observers.items()}
+    copy, shown = probed(model, capable(model, floats, skipped).activations())
+    reaches = {name: Reach() for name in shown}
+    context.observe(copy, {shown[name]: reach for name, reach in reaches.items()})
+    return seen(reaches)
 
 
 def _stored(model: ir.Model, skipped: set[str], min_elements: int, *, bf16: bool) -> Iterator[ir.Value]:
@@ -231,7 +232,7 @@ def _stored(model: ir.Model, skipped: set[str], min_elements: int, *, bf16: bool
     import onnx_ir as ir
 
     from onnx_pare.graph.edit import constant
-    from onnx_pare.quantization.half_plan import fits
+    from onnx_pare.quantization.half_numbers import fits
 
     constants = [node.outputs[0] for node in model.graph if node.op_type == "Constant"]
     for value in (*model.graph.initializers.values(), *constants):
@@ -243,19 +244,3 @@ def _stored(model: ir.Model, skipped: set[str], min_elements: int, *, bf16: bool
         array = constant(value)
         if array is not None and value.uses() and (bf16 or fits(array)):
             yield value
-
-
-def _refusal(model: ir.Model, scratch: Path) -> str:
-    """Return why onnxruntime does not load the model, or an empty text."""
-    from onnx_pare.graph.save import write_model
-    from onnx_pare.graph.trial import refusal
-
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        path = Path(folder) / "half.onnx"
-        write_model(model, path)
-        return refusal(path)
-
-
-def _blamed(message: str, operators: set[str]) -> str | None:
-    """Return the operator that a message of onnxruntime blames, if it is one of those given."""
-    return next((word for word in re.findall(r"\w+", message) if word in operators), None)

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onnx_pare.graph.edit import constant
-from onnx_pare.quantization.half_slots import Slots, half_slots
+from onnx_pare.quantization.half_cut import costly_nodes
+from onnx_pare.quantization.half_numbers import fits_at
+from onnx_pare.quantization.half_ranges import Ranges, needs_tiny, too_large, too_small
+from onnx_pare.quantization.half_slots import Slots, half_slots, is_retyped
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx_ir as ir
 
-LARGEST = 65504.0
-# below it halves lose digits one by one
-SMALLEST_NORMAL = 2.0**-14
-# how well a weight must survive: plain rounding to 11 bits leaves about 70 dB
-WEIGHT_SQNR_DB = 40.0
-# elements of a weight looked at in one go, whatever its size
-_BLOCK = 1 << 20
 # what half precision is for: matrix products
 HEAVY = frozenset(
     {"Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "Einsum", "Attention", "LSTM", "GRU", "RNN"}
 )
 # their results are positions and sizes, exact in half only up to 2048
 _POSITIONS = frozenset({"Shape", "Size", "NonZero", "ArgMax", "ArgMin", "TopK", "Range", "NonMaxSuppression"})
+# they only look at the shape of what they read: any type will do
+_MEASURES = frozenset({"Shape", "Size"})
 
 
 @dataclass
@@ -34,7 +31,7 @@ class Plan:
     """Which nodes turn half, and why the others do not.
 
     Attributes:
-        slots: What turns half with each chosen node.
+        slots: What turns half with each chosen node, those inside If, Loop and Scan among them.
         reasons: Why float32 nodes stay so: counts by reason.
     """
 
@@ -51,7 +48,7 @@ class Plan:
         """Return the values that are half somewhere, in graph order."""
         found: dict[ir.Value, None] = {}
         for node, slots in self.slots.items():
-            found.update(dict.fromkeys(_slot_values(node, slots)))
+            found.update(dict.fromkeys(slots.of(node)))
         return list(found)
 
     def activations(self) -> list[ir.Value]:
@@ -60,19 +57,19 @@ class Plan:
 
 
 def capable(
-    model: ir.Model, floats: set[str], skipped: set[ir.Node], refused: frozenset[str] = frozenset()
+    model: ir.Model, floats: set[str], skipped: set[str], refused: frozenset[str] = frozenset()
 ) -> Plan:
     """Return a plan with every node that may compute in half by its schema, its place and its weights.
 
     Args:
-        model: The model.
+        model: The model, its functions inlined and its names unique across subgraphs.
         floats: Names of its float32 tensors.
-        skipped: Nodes the user leaves alone.
-        refused: Operators that the runtime refuses in half.
+        skipped: Names of the nodes the user leaves alone.
+        refused: Operators, and names of nodes, that the runtime refuses in half.
     """
     version = model.graph.opset_imports.get("", model.opset_imports.get("", 0))
     plan = Plan({})
-    for node in model.graph:
+    for node in model.graph.all_nodes():
         if not any(value.name in floats for value in (*node.inputs, *node.outputs) if value is not None):
             continue
         slots = None if node.op_type in refused else half_slots(node, version, floats)
@@ -80,7 +77,8 @@ def capable(
             plan.slots[node] = slots
         elif node.op_type != "Constant":
             plan.reasons[f"operator {node.op_type}"] += 1
-    plan.drop([node for node in plan.slots if node in skipped], "skip")
+    plan.drop([node for node in plan.slots if node.name in skipped], "skip")
+    plan.drop([node for node in plan.slots if node.name in refused], "refused by onnxruntime")
     plan.drop([node for node in _position_nodes(model, floats) if node in plan.slots], "computes positions")
     plan.drop(
         [node for node, slots in plan.slots.items() if _loses_weights(node, slots)], "weights do not fit"
@@ -88,51 +86,29 @@ def capable(
     return plan
 
 
-def fit(plan: Plan, largest: Mapping[str, float], margin: float) -> None:
+def fit(plan: Plan, ranges: Ranges, margin: float) -> None:
     """Drop nodes whose activations do not fit into half, and those that are not worth their casts.
 
     Args:
         plan: What `capable` returned.
-        largest: Largest magnitude seen of each activation, by name.
+        ranges: What was seen of each activation.
         margin: How much larger than seen an activation may be in use.
     """
-    too_large, too_small = [], []
-    for node, slots in plan.slots.items():
-        seen = [largest.get(value.name or "", 0.0) for value in _slot_values(node, slots)]
-        if any(peak * margin > LARGEST for peak in seen):
-            too_large.append(node)
-        elif any(0 < peak < SMALLEST_NORMAL for peak in seen):
-            too_small.append(node)
-    plan.drop(too_large, "activations too large")
-    plan.drop(too_small, "activations too small")
-    _drop_light_regions(plan)
-    _drop_costly(plan)
-
-
-def _slot_values(node: ir.Node, slots: Slots) -> list[ir.Value]:
-    inputs = [node.inputs[index] for index in sorted(slots.inputs)]
-    outputs = [node.outputs[index] for index in sorted(slots.outputs)]
-    return [value for value in (*inputs, *outputs) if value is not None]
+    plan.drop(
+        [n for n, slots in plan.slots.items() if too_large(n, slots, ranges, margin)], "activations too large"
+    )
+    plan.drop(needs_tiny(plan, ranges), "needs tiny values")
+    plan.drop([n for n, slots in plan.slots.items() if too_small(n, slots, ranges)], "activations too small")
+    count = -1
+    while count != len(plan.slots):
+        count = len(plan.slots)
+        _drop_light_regions(plan)
+        plan.drop(costly_nodes(plan, HEAVY), "saves casts")
 
 
 def _loses_weights(node: ir.Node, slots: Slots) -> bool:
-    arrays = (constant(node.inputs[index]) for index in slots.inputs)
-    return any(array is not None and not fits(array) for array in arrays)
-
-
-def fits(array: np.ndarray[Any, Any]) -> bool:
-    """Return whether a float32 weight survives in half: no overflow, and rounding noise 40 dB below it."""
-    import numpy as np
-
-    power = noise = 0.0
-    flat = array.reshape(-1)
-    for start in range(0, flat.size, _BLOCK):
-        block = flat[start : start + _BLOCK].astype(np.float64)
-        if not np.abs(block).max() <= LARGEST:  # NaN compares false
-            return False
-        power += float(np.square(block).sum())
-        noise += float(np.square(block.astype(np.float16) - block).sum())
-    return noise <= power * 10 ** (-WEIGHT_SQNR_DB / 10)
+    arrays = ((index, constant(node.inputs[index])) for index in slots.inputs)
+    return any(array is not None and not fits_at(node, index, array) for index, array in arrays)
 
 
 def _position_nodes(model: ir.Model, floats: set[str]) -> set[ir.Node]:
@@ -144,19 +120,22 @@ def _position_nodes(model: ir.Model, floats: set[str]) -> set[ir.Node]:
     import onnx_ir as ir
 
     wide = (ir.DataType.INT32, ir.DataType.INT64)
-    marked = {value for value in model.graph.inputs if value.dtype in wide}
+    marked = {value for graph in model.graphs() for value in graph.inputs if value.dtype in wide}
     found: set[ir.Node] = set()
-    for node in model.graph:
-        if node.op_type in HEAVY:
+    for node in model.graph.all_nodes():
+        if node.op_type in HEAVY or is_retyped(node):
             continue
         read = [value for value in node.inputs if value is not None and constant(value) is None]
         data = [value for value in read if value.name in floats]
-        picks = node.op_type.startswith("Gather") and not data  # rows of a table, by position
+        # rows of a table by position, a constant spread over a shape
+        table = any(value is not None and value.name in floats for value in node.inputs)
+        picks = not data and (table or node.op_type.startswith("Gather"))
         if node.op_type in _POSITIONS or (
             read and not picks and all(value in marked for value in data or read)
         ):
             marked.update(node.outputs)
-            found.add(node)
+            if node.op_type not in _MEASURES:
+                found.add(node)
     return found
 
 
@@ -182,26 +161,11 @@ def _drop_light_regions(plan: Plan) -> None:
 
 
 def _neighbours(node: ir.Node, plan: Plan) -> Iterable[ir.Node]:
-    for value in _slot_values(node, plan.slots[node]):
+    for value in plan.slots[node].of(node):
         producer = value.producer()
         if producer in plan.slots:
             yield producer
         yield from (use.node for use in value.uses() if use.node in plan.slots)
-
-
-def _drop_costly(plan: Plan) -> None:
-    """Drop light nodes one by one as long as each saves a cast."""
-    dropped = True
-    while dropped:
-        dropped = False
-        for node in [node for node in plan.slots if node.op_type not in HEAVY]:
-            slots = plan.slots.pop(node)
-            values = dict.fromkeys(_slot_values(node, slots))
-            without = sum(casts(value, plan) for value in values)
-            plan.slots[node] = slots
-            if without < sum(casts(value, plan) for value in values):
-                plan.drop([node], "saves a cast")
-                dropped = True
 
 
 def casts(value: ir.Value, plan: Plan) -> int:

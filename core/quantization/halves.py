@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.graph.edit import Names, add_initializer, constant, set_constant
+from onnx_pare.quantization.half_numbers import half_of
 from onnx_pare.quantization.half_plan import Plan, casts, float_uses, is_half
+from onnx_pare.quantization.half_slots import is_retyped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +40,9 @@ def write_halves(model: ir.Model, plan: Plan) -> Written:
     import onnx_ir as ir
 
     written, names = Written(), Names(model)
+    for node in plan.slots:
+        if is_retyped(node):
+            _retype_attribute(node)
     values = plan.values()
     needing = [value for value in values if casts(value, plan)]
     made_half = [value for value in values if constant(value) is None and is_half(value, plan)]
@@ -46,11 +51,11 @@ def write_halves(model: ir.Model, plan: Plan) -> Written:
             _halve_constant(model.graph, value, plan, names, written)
     for value in needing:
         if is_half(value, plan):
-            _cast_back(model.graph, value, float_uses(value, plan), names)
+            _cast_back(model, value, float_uses(value, plan), names)
         else:
             uses = [(use.node, use.idx) for use in value.uses()]
             reading = [use for use in uses if use not in float_uses(value, plan)]
-            half = _cast(model.graph, value, ir.DataType.FLOAT16, names.new(f"{value.name}_fp16"), names)
+            half = _cast(value, ir.DataType.FLOAT16, names.new(f"{value.name}_fp16"), names)
             _redirect(reading, half)
         written.casts += 1
     for value in made_half:
@@ -80,7 +85,7 @@ def store_halves(model: ir.Model, dtype: ir.DataType, values: Iterable[ir.Value]
         half = add_initializer(model.graph, names.new(f"{value.name}_{suffix}"), stored)
         uses = [(use.node, use.idx) for use in value.uses()]
         producer = value.producer()
-        restored = _cast(model.graph, half, ir.DataType.FLOAT, value.name or "", names)
+        restored = _cast(half, ir.DataType.FLOAT, value.name or "", names)
         _redirect(uses, restored)
         if producer is None:
             model.graph.initializers.pop(value.name or "")
@@ -103,44 +108,54 @@ def _retype(value: ir.Value, dtype: ir.DataType) -> None:
     value.type = ir.TensorType(dtype)
 
 
-def _halve_constant(graph: ir.Graph, value: ir.Value, plan: Plan, names: Names, written: Written) -> None:
-    """Turn a weight half in place; if float32 nodes read it too, they keep it and the others get a copy."""
+def _retype_attribute(node: ir.Node) -> None:
+    """Turn a Cast to float32, or a ConstantOfShape of one, to half."""
+    import numpy as np
     import onnx_ir as ir
 
+    if node.op_type == "Cast":
+        node.attributes["to"] = ir.AttrInt64("to", int(ir.DataType.FLOAT16))
+        return
+    given = node.attributes.get("value")
+    content = np.zeros(1, np.float32) if given is None else given.as_tensor().numpy()
+    half = half_of(content, [(use.node, use.idx) for use in node.outputs[0].uses()])
+    node.attributes["value"] = ir.AttrTensor("value", ir.tensor(half))
+
+
+def _halve_constant(graph: ir.Graph, value: ir.Value, plan: Plan, names: Names, written: Written) -> None:
+    """Turn a weight half in place; if float32 nodes read it too, they keep it and the others get a copy."""
     array = constant(value)
     assert array is not None
-    half = _rounded(array, ir.DataType.FLOAT16)
     kept = float_uses(value, plan)
+    uses = [use for use in ((use.node, use.idx) for use in value.uses()) if use not in kept]
+    half = half_of(array, uses)
     written.weights += 1
     if kept or value.is_graph_output():
-        uses = [(use.node, use.idx) for use in value.uses()]
-        _redirect(
-            [use for use in uses if use not in kept],
-            add_initializer(graph, names.new(f"{value.name}_fp16"), half),
-        )
+        _redirect(uses, add_initializer(graph, names.new(f"{value.name}_fp16"), half))
         written.saved_bytes -= half.nbytes
         return
     set_constant(value, half)
     written.saved_bytes += array.nbytes - half.nbytes
 
 
-def _cast_back(graph: ir.Graph, value: ir.Value, uses: list[tuple[ir.Node, int]], names: Names) -> None:
+def _cast_back(model: ir.Model, value: ir.Value, uses: list[tuple[ir.Node, int]], names: Names) -> None:
     """Give a value that is half now a float32 twin, which takes over its name if it is a graph output."""
     import onnx_ir as ir
 
     name = value.name or ""
     if not value.is_graph_output():
-        _redirect(uses, _cast(graph, value, ir.DataType.FLOAT, names.new(f"{name}_fp32"), names))
+        _redirect(uses, _cast(value, ir.DataType.FLOAT, names.new(f"{name}_fp32"), names))
         return
     value.name = names.new(f"{name}_fp16")
-    full = _cast(graph, value, ir.DataType.FLOAT, name, names)
+    full = _cast(value, ir.DataType.FLOAT, name, names)
     _redirect(uses, full)
-    for index, output in enumerate(graph.outputs):
-        if output is value:
-            graph.outputs[index] = full
+    for graph in model.graphs():
+        for index, output in enumerate(graph.outputs):
+            if output is value:
+                graph.outputs[index] = full
 
 
-def _cast(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, name: str, names: Names) -> ir.Value:
+def _cast(value: ir.Value, dtype: ir.DataType, name: str, names: Names) -> ir.Value:
     """Insert a Cast right behind the value's producer, and return what it makes."""
     import onnx_ir as ir
 
@@ -154,7 +169,8 @@ def _cast(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, name: str, names
         outputs=[made],
         name=names.new(f"{value.name}_to_{'fp32' if dtype == ir.DataType.FLOAT else 'fp16'}"),
     )
-    producer = value.producer()
+    producer, graph = value.producer(), value.graph
+    assert graph is not None
     if producer is None:
         graph.insert_before(graph[0], node)
     else:

@@ -6,6 +6,7 @@ import onnx.parser
 import onnx_ir as ir
 
 from onnx_pare.quantization.half_plan import capable, fit
+from onnx_pare.quantization.half_ranges import Ranges
 from onnx_pare.quantization.half_slots import float_tensors
 from onnx_pare.quantization.halves import store_halves, write_halves
 
@@ -26,7 +27,7 @@ def test_clones_keep_their_types() -> None:
     source = build()
     model = source.clone()
     plan = capable(model, float_tensors(model), set())
-    fit(plan, {}, 2.0)
+    fit(plan, Ranges(), 2.0)
     written = write_halves(model, plan)
     assert (written.weights, written.casts, written.saved_bytes) == (2, 3, 16)
     assert all(node.outputs[0].dtype in (ir.DataType.FLOAT, None) for node in source.graph)
