@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from onnx_pare.graph.skeleton import subgraphs
@@ -94,7 +94,7 @@ def _node_conflicts(node: onnx.NodeProto, types: Types, versions: Mapping[str, i
 
 
 def _places(
-    names: Iterator[str], parameters: list[onnx.defs.OpSchema.FormalParameter]
+    names: Iterable[str], parameters: Sequence[onnx.defs.OpSchema.FormalParameter]
 ) -> list[tuple[str, onnx.defs.OpSchema.FormalParameter]]:
     """Pair the names given with the schema's parameters; the last one may be variadic."""
     last = len(parameters) - 1

@@ -10,7 +10,7 @@ maximum flow is found by blocking flows (Dinic, Soviet Math. Doklady 11, 1970).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,7 +79,13 @@ class _Net:
                 pass
         return set(_levels(sink, lambda b: [a for a in self.rest[b] if self.rest[a][b]]))
 
-    def _augment(self, source: Hashable, sink: Hashable, levels: dict, arcs: dict) -> bool:
+    def _augment(
+        self,
+        source: Hashable,
+        sink: Hashable,
+        levels: Mapping[Hashable, int],
+        arcs: dict[Hashable, Iterator[Hashable]],
+    ) -> bool:
         """Push flow along one path of rising levels; False if there is none left."""
         path = [source]
         while path[-1] != sink:
