@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from onnx_pare.errors import PassError
+from onnx_pare.errors import ModelError, PassError
 from onnx_pare.graph.select import select
 from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions, register
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # time spent to measure what half precision does to the speed; slow models take a few runs all the same
 TIMING_S = 1.0
+ADVICE = "Use storage_only: true, which computes in float32."
 
 
 class Options(PassOptions):
@@ -96,12 +97,14 @@ class QuantizeFp16(Pass):
         try:
             made = settle(source, context.scratch)
         except ConversionError as error:
-            hint = "Use storage_only: true, which computes in float32."
-            raise PassError(self.name, str(error), hint=hint) from error
+            raise PassError(self.name, str(error), hint=ADVICE) from error
         if not made.plan.slots:
             said = "quantize_fp16: no node can compute in float16; left alone"
             return Outcome(model, 0, {"float32_reasons": dict(made.plan.reasons)}, (said,))
-        pair = _timed(model, made.model, context)
+        try:
+            pair = _timed(model, made.model, context)
+        except ModelError as error:
+            raise PassError(self.name, error.message, hint=ADVICE) from error
         notes = _notes(made, source.ranges, masks) | {"latency": pair.to_json()}
         return Outcome(made.model, len(made.plan.slots), notes, _warnings(pair))
 
@@ -109,7 +112,8 @@ class QuantizeFp16(Pass):
         import onnx_ir as ir
 
         from onnx_pare.graph.opset import raise_opset
-        from onnx_pare.quantization.half_convert import refusal
+        from onnx_pare.quantization.half_check import type_conflicts
+        from onnx_pare.quantization.half_convert import ConversionError, check_types, refusal
         from onnx_pare.quantization.halves import store_halves
 
         bf16 = self.options.dtype == "bf16"
@@ -118,7 +122,12 @@ class QuantizeFp16(Pass):
             return Outcome(model, 0, warnings=(f"quantize_fp16: {said}",))
         model = raise_opset(model, 13) if bf16 else model
         weights = list(_stored(model, skipped, self.options.min_elements, bf16=bf16))
+        flaws = set(type_conflicts(model))
         written = store_halves(model, ir.DataType.BFLOAT16 if bf16 else ir.DataType.FLOAT16, weights)
+        try:
+            check_types(model, flaws)
+        except ConversionError as error:
+            raise PassError(self.name, str(error)) from error
         reason = refusal(model, context.scratch)
         if reason:
             raise PassError(self.name, f"onnxruntime does not load the model stored in half: {reason}")
@@ -219,10 +228,13 @@ def _ranges(model: ir.Model, floats: set[str], skipped: set[str], context: Conte
     """Return what the calibration samples show of every activation that may turn half."""
     from onnx_pare.quantization.half_plan import capable
     from onnx_pare.quantization.half_probes import probed
-    from onnx_pare.quantization.half_ranges import Reach, seen
+    from onnx_pare.quantization.half_ranges import Reach, seen, small_matters
 
-    copy, shown = probed(model, capable(model, floats, skipped).activations())
-    reaches = {name: Reach() for name in shown}
+    plan = capable(model, floats, skipped)
+    copy, shown = probed(model, plan.activations())
+    small = small_matters(plan)
+    # a probe shows both magnitudes at once
+    reaches = {name: Reach(name in small or name != place) for name, place in shown.items()}
     context.observe(copy, {shown[name]: reach for name, reach in reaches.items()})
     return seen(reaches)
 

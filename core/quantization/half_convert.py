@@ -75,9 +75,7 @@ def settle(source: Source, scratch: Path) -> Converted:
         made = convert(source, refused)
         if not made.plan.slots:
             return made
-        conflicts = [conflict for conflict in type_conflicts(made.model) if conflict not in flaws]
-        if conflicts:
-            raise ConversionError("; ".join(conflicts[:3]))
+        check_types(made.model, flaws)
         reason = refusal(made.model, scratch)
         if not reason:
             return made
@@ -86,6 +84,13 @@ def settle(source: Source, scratch: Path) -> Converted:
             break
         refused |= culprits
     raise ConversionError(f"onnxruntime does not load the model in float16: {reason}")
+
+
+def check_types(model: ir.Model, flaws: set[str]) -> None:
+    """Raise ConversionError if an edge has a type that does not fit, `flaws` of the original apart."""
+    conflicts = [conflict for conflict in type_conflicts(model) if conflict not in flaws]
+    if conflicts:
+        raise ConversionError("; ".join(conflicts[:3]))
 
 
 def convert(source: Source, refused: frozenset[str] = frozenset()) -> Converted:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from onnx_pare.graph.edit import constant
 from onnx_pare.quantization.half_cut import costly_nodes
 from onnx_pare.quantization.half_numbers import fits_at
-from onnx_pare.quantization.half_ranges import Ranges, needs_tiny, too_large, too_small
+from onnx_pare.quantization.half_probes import OLDEST_OPSET
+from onnx_pare.quantization.half_ranges import Ranges, needs_tiny, never_ran, too_large, too_small
 from onnx_pare.quantization.half_slots import Slots, half_slots, is_retyped
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ def capable(
             plan.slots[node] = slots
         elif node.op_type != "Constant":
             plan.reasons[f"operator {node.op_type}"] += 1
+    if version < OLDEST_OPSET:
+        inside = [node for node in plan.slots if node.graph is not model.graph]
+        plan.drop(inside, f"in a subgraph, opset below {OLDEST_OPSET}")
     plan.drop([node for node in plan.slots if node.name in skipped], "skip")
     plan.drop([node for node in plan.slots if node.name in refused], "refused by onnxruntime")
     plan.drop([node for node in _position_nodes(model, floats) if node in plan.slots], "computes positions")
@@ -94,6 +98,9 @@ def fit(plan: Plan, ranges: Ranges, margin: float) -> None:
         ranges: What was seen of each activation.
         margin: How much larger than seen an activation may be in use.
     """
+    plan.drop(
+        [n for n, slots in plan.slots.items() if never_ran(n, slots, ranges)], "never ran on the samples"
+    )
     plan.drop(
         [n for n, slots in plan.slots.items() if too_large(n, slots, ranges, margin)], "activations too large"
     )

@@ -13,8 +13,8 @@ from onnx_pare.quantization.half_ranges import NONE_SEEN
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Where and comparisons of float32
-_OLDEST_OPSET = 9
+# Where, comparisons of float32, and Scan as it is today
+OLDEST_OPSET = 9
 
 
 def probed(model: ir.Model, values: Iterable[ir.Value]) -> tuple[ir.Model, dict[str, str]]:
@@ -34,7 +34,7 @@ def probed(model: ir.Model, values: Iterable[ir.Value]) -> tuple[ir.Model, dict[
     inside = [value for value in values if value.graph is not model.graph]
     shown = {value.name or "": value.name or "" for value in values if value.graph is model.graph}
     version = model.graph.opset_imports.get("", model.opset_imports.get("", 0))
-    if not inside or version < _OLDEST_OPSET:
+    if not inside or version < OLDEST_OPSET:
         return model, shown
     copy = model.clone()
     prober = _Prober(copy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,15 +36,32 @@ NONE_SEEN = 3e38
 
 @dataclass
 class Reach:
-    """The largest and the smallest magnitude seen, zeros and what is not finite apart."""
+    """The largest and the smallest magnitude seen, zeros and what is not finite apart.
 
+    Attributes:
+        watch_small: Whether the smallest is wanted; it costs as much again.
+        largest: The largest magnitude.
+        smallest: The smallest but zero.
+        seen: Whether there was anything to see.
+    """
+
+    watch_small: bool = True
     largest: float = 0.0
     smallest: float = NONE_SEEN
+    seen: bool = False
 
     def update(self, array: np.ndarray[Any, Any]) -> None:
         """Take in one more activation of the tensor; any shape."""
+        if array.size == 0:
+            return
+        self.seen = True
+        largest = max(float(array.max()), -float(array.min()))
+        if largest < NONE_SEEN:  # NaN compares false
+            self.largest = max(self.largest, largest)
+            if not self.watch_small:
+                return
         magnitudes = np.abs(array)
-        magnitudes = magnitudes[(magnitudes > 0) & (magnitudes < NONE_SEEN)]  # NaN compares false
+        magnitudes = magnitudes[(magnitudes > 0) & (magnitudes < NONE_SEEN)]
         if magnitudes.size:
             self.largest = max(self.largest, float(magnitudes.max()))
             self.smallest = min(self.smallest, float(magnitudes.min()))
@@ -52,15 +69,17 @@ class Reach:
 
 @dataclass(frozen=True)
 class Ranges:
-    """What was seen of the activations, by name; what was not seen passes every test.
+    """What was seen of the activations, by name; what has no entry passes every test.
 
     Attributes:
         largest: The largest magnitude.
         smallest: The smallest but zero.
+        unseen: Names of those in code that never ran on the samples.
     """
 
     largest: Mapping[str, float] = field(default_factory=dict)
     smallest: Mapping[str, float] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
 
     def peak(self, value: ir.Value) -> float:
         """Return the largest magnitude of a value."""
@@ -102,19 +121,36 @@ def _vanishes(value: ir.Value, ranges: Ranges) -> bool:
     )
 
 
+def never_ran(node: ir.Node, slots: Slots, ranges: Ranges) -> bool:
+    """Return whether nothing is known of an activation of the node: a branch that no sample took."""
+    return any(value.name in ranges.unseen for value in slots.of(node))
+
+
 def needs_tiny(plan: Plan, ranges: Ranges) -> list[ir.Node]:
     """Return the nodes that divide by, or take the logarithm of, numbers below 2^-14, and what makes those.
 
     They would be rounded by several percent, or to zero: the island reaches up to where they come from.
     """
+    return [node for node in _sensitive_chains(plan, ranges.is_tiny) if node in plan.slots]
+
+
+def small_matters(plan: Plan) -> set[str]:
+    """Return the names of the values whose smallest magnitudes `needs_tiny` looks at."""
+    chains = _sensitive_chains(plan, lambda value: value is not None)
+    return {
+        value.name or "" for node in chains for value in (*node.inputs, *node.outputs) if value is not None
+    }
+
+
+def _sensitive_chains(plan: Plan, is_tiny: Callable[[ir.Value | None], bool]) -> dict[ir.Node, None]:
     found: dict[ir.Node, None] = {}
     for node in plan.slots:
         place = _SENSITIVE.get(node.op_type)
         value = None if place is None else node.inputs[place]
-        if place in plan.slots[node].inputs and ranges.is_tiny(value) and _is_sensitive(node):
+        if place in plan.slots[node].inputs and is_tiny(value) and _is_sensitive(node):
             found[node] = None
-            _add_makers(value, found, ranges)
-    return [node for node in found if node in plan.slots]
+            _add_makers(value, found, is_tiny)
+    return found
 
 
 def _is_sensitive(node: ir.Node) -> bool:
@@ -124,12 +160,14 @@ def _is_sensitive(node: ir.Node) -> bool:
     return exponent is None or bool((exponent < 0).any())
 
 
-def _add_makers(value: ir.Value | None, found: dict[ir.Node, None], ranges: Ranges) -> None:
+def _add_makers(
+    value: ir.Value | None, found: dict[ir.Node, None], is_tiny: Callable[[ir.Value | None], bool]
+) -> None:
     stack = [value]
     while stack:
         here = stack.pop()
         node = None if here is None else here.producer()
-        if node is None or node in found or node.op_type not in _HAND_ON or not ranges.is_tiny(here):
+        if node is None or node in found or node.op_type not in _HAND_ON or not is_tiny(here):
             continue
         found[node] = None
         stack += node.inputs
@@ -140,4 +178,5 @@ def seen(reaches: Mapping[str, Reach]) -> Ranges:
     return Ranges(
         {name: reach.largest for name, reach in reaches.items()},
         {name: reach.smallest for name, reach in reaches.items()},
+        frozenset(name for name, reach in reaches.items() if not reach.seen),
     )

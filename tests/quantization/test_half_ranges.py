@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx.defs
 import onnx.parser
 import onnx_ir as ir
@@ -9,7 +10,7 @@ import pytest
 
 from onnx_pare.quantization import half_ranges
 from onnx_pare.quantization.half_plan import Plan, capable
-from onnx_pare.quantization.half_ranges import Ranges, needs_tiny, too_large, too_small
+from onnx_pare.quantization.half_ranges import Ranges, Reach, needs_tiny, small_matters, too_large, too_small
 from onnx_pare.quantization.half_slots import float_tensors
 
 
@@ -17,6 +18,22 @@ def planned(body: str) -> Plan:
     text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[2,2] x) => (float[2,2] y) {body}'
     model = ir.from_proto(onnx.parser.parse_model(text))
     return capable(model, float_tensors(model), set())
+
+
+@pytest.mark.parametrize("watch_small", [True, False])
+def test_reach_leaves_out_zeros_and_infinities(watch_small: bool) -> None:
+    reach = Reach(watch_small)
+    reach.update(np.zeros(0, np.float32))
+    assert not reach.seen
+    reach.update(np.array([0.0, -np.inf, np.nan, -4.0, 0.25], np.float32))
+    assert (reach.largest, reach.smallest) == (4.0, 0.25)
+    reach.update(np.array([-8.0, 0.125], np.float32))
+    assert (reach.largest, reach.smallest) == (8.0, 0.125 if watch_small else 0.25)
+
+
+def test_small_numbers_are_watched_where_they_matter() -> None:
+    assert small_matters(planned("{ t = Abs(x) u = Neg(t) y = Div(u, t) }")) == {"x", "t", "u", "y"}
+    assert small_matters(planned("{ t = Abs(x) y = Relu(t) }")) == set()
 
 
 @pytest.mark.parametrize(("peak", "margin", "expected"), [(4e4, 1.0, False), (4e4, 2.0, True)])
