@@ -95,9 +95,17 @@ class Draft:
         insert(copy, placement, affines, replace(manner.layers, moments=self.moments))
         return copy
 
-    def ranges(self, manner: Manner) -> dict[str, Range]:
-        """Return the ranges of all tensors in view."""
-        return {name: _range(histogram, manner) for name, histogram in self.histograms.items()}
+    def extend(self, samples: Samples) -> None:
+        """Let the ranges take in further samples; the moments stay.
+
+        Raises:
+            DataError: The model does not run on them.
+        """
+        self.observe(self.model, self.histograms, samples)
+
+    def ranges(self, manner: Manner, names: Iterable[str]) -> dict[str, Range]:
+        """Return the ranges of these tensors, which must be in view."""
+        return {name: _range(self.histograms[name], manner) for name in names}
 
     def _affine(self, name: str, manner: Manner) -> Affine:
         chosen = _range(self.histograms[name], manner)

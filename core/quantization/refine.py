@@ -1,0 +1,99 @@
+"""Keeping of several methods those that help, by the outputs of int8 models built with and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from onnx_pare.calibration.peaks import Peaks
+from onnx_pare.quantization.draft import Draft, Manner
+from onnx_pare.quantization.equalization import equalizable, equalize
+from onnx_pare.quantization.judge import Judge
+
+if TYPE_CHECKING:
+    from onnx_pare.calibration.data import Samples
+
+#: what is better by less is not
+WORTH_DB = 0.1
+#: samples that candidates are compared on, and at most this share of all
+CHECKED, CHECKED_SHARE = 24, 4
+#: samples that equalization is decided on
+FEW = 32
+
+
+@dataclass(frozen=True)
+class Split:
+    """Calibration samples in two parts, so that methods are judged on samples they have not seen.
+
+    Attributes:
+        fit: What ranges and moments are taken from.
+        check: What candidates are compared on; the same where there are too few for two parts.
+    """
+
+    fit: Samples
+    check: Samples
+
+    @classmethod
+    def of(cls, samples: Samples) -> Split:
+        """Leave the last quarter, at most `CHECKED`, for checking."""
+        count = min(len(samples) // CHECKED_SHARE, CHECKED)
+        if count < 2:
+            return cls(samples, samples.part(0, CHECKED))
+        return cls(samples.part(0, len(samples) - count), samples.part(len(samples) - count, len(samples)))
+
+
+#: what may be left out, by the name of its option, and how
+LEFT_OUT: Mapping[str, Callable[[Manner], Manner]] = {
+    "calibration": lambda manner: replace(manner, ranges="minmax") if manner.ranges == "auto" else manner,
+    "round": lambda manner: replace(manner, layers=replace(manner.layers, adaptive=False)),
+    "clip_weights": lambda manner: replace(manner, layers=replace(manner.layers, clip=False)),
+    "correct_bias": lambda manner: replace(manner, layers=replace(manner.layers, correct=False)),
+}
+
+
+def equalized(draft: Draft, judge: Judge, manner: Manner) -> tuple[Draft, dict[str, Any]]:
+    """Return the draft with its channels equalized if that helps, or as it is, and what was found.
+
+    Both are calibrated on a few samples, for comparison.
+    """
+    channels = equalizable(draft.model)
+    owners = set(draft.place(draft.model).owner.values())
+    peaks = {value.name or "": Peaks() for value in channels.of if value in owners}
+    if not channels.free().any() or not peaks:
+        return draft, {}
+    draft.observe(draft.model, peaks, draft.samples)
+    candidate = draft.model.clone()
+    expected = {name: peak.expected() for name, peak in peaks.items()}
+    scaled = equalize(candidate, equalizable(candidate), expected)
+    if not scaled:
+        return draft, {}
+    few = [replace(one, samples=draft.samples.part(0, FEW), histograms={}, moments={})
+           for one in (draft, replace(draft, model=candidate))]  # fmt: skip
+    for one in few:
+        one.calibrate(moments=False)
+    plain_db, equalized_db = (judge.sqnr_db(one.build(manner)) for one in few)
+    kept = equalized_db > plain_db + WORTH_DB
+    notes = {
+        "equalized_channels": scaled if kept else 0,
+        "equalization": {"sqnr_db_without": plain_db, "sqnr_db_with": equalized_db, "kept": kept},
+    }
+    return (replace(draft, model=candidate, histograms={}, moments={}) if kept else draft), notes
+
+
+def refined(
+    draft: Draft, judge: Judge, manner: Manner, float_nodes: frozenset[str]
+) -> tuple[Manner, dict[str, Any]]:
+    """Return the manner without those of `LEFT_OUT` that do harm, and the SQNR found with and without."""
+    best_db = judge.sqnr_db(draft.build(manner, float_nodes))
+    notes: dict[str, Any] = {"sqnr_db": best_db, "without": {}, "dropped": []}
+    for option, leave_out in LEFT_OUT.items():
+        simpler = leave_out(manner)
+        if simpler == manner:
+            continue
+        found_db = judge.sqnr_db(draft.build(simpler, float_nodes))
+        notes["without"][option] = found_db
+        if found_db > best_db + WORTH_DB:
+            manner, best_db = simpler, found_db
+            notes["dropped"].append(option)
+    return manner, notes

@@ -1,0 +1,205 @@
+"""Static int8 from end to end: equalize, calibrate, place, round, and keep what helps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from onnx_pare.graph.shapes import infer
+from onnx_pare.progress import Progress
+from onnx_pare.quantization.draft import Draft, Manner, Names, Observe
+from onnx_pare.quantization.judge import Judge
+from onnx_pare.quantization.refine import Split, equalized, refined
+from onnx_pare.quantization.selection import Selection, select_measured, select_predicted
+from onnx_pare.quantization.sensitivity import Limit, protect
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnx_pare.calibration.data import Samples
+
+Select = Literal["all", "measured", "predicted"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for.
+
+    Attributes:
+        manner: How activations and weights become integers, every method that may help included.
+        equalize: Whether cross-layer equalization may be used.
+        select: What runs in integers: all that can, or what is measured or predicted to be faster so.
+        limit: What the outputs must keep.
+        strict: Whether the limit goes before speed: a model that meets it only slower than float stays float.
+        skipped: Names of nodes that stay float.
+        budget_s: Time at most, roughly, for each of timing and ranking.
+    """
+
+    manner: Manner
+    equalize: bool = True
+    select: Select = "measured"
+    limit: Limit = field(default_factory=Limit)
+    strict: bool = False
+    skipped: Names = frozenset()
+    budget_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Means:
+    """What there is to do it with.
+
+    Attributes:
+        samples: Calibration samples.
+        observe: Runs a model over samples with tensors in view.
+        scratch: Folder for temporary files.
+        threads: Threads of onnxruntime sessions that are not timed.
+        seed: Seed of intervals.
+        progress: Where to tell that work advances.
+    """
+
+    samples: Samples
+    observe: Observe
+    scratch: Path
+    threads: int
+    seed: int
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What came of it.
+
+    Attributes:
+        model: The int8 model; None if the float model is better left as it is.
+        integer_nodes: How many nodes run in integers.
+        notes: Facts for the report.
+        warnings: What the user should know, one sentence each.
+    """
+
+    model: ir.Model | None
+    integer_nodes: int
+    notes: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+def quantize(model: ir.Model, wish: Wish, means: Means) -> Quantized:
+    """Quantize a float model.
+
+    Methods are judged on samples that ranges were not taken from, as far as there are enough; afterwards
+    ranges are widened by these samples too.
+
+    Args:
+        model: Its opset is 13 or newer, its BatchNormalizations are folded; it is not changed.
+        wish: What is asked for.
+        means: What there is to do it with.
+
+    Raises:
+        DataError: The model does not run on the samples.
+        ModelError: onnxruntime does not load a candidate.
+    """
+    split = Split.of(means.samples)
+    judge = Judge(model, split.check, means.scratch, means.threads)
+    draft = Draft(model, split.fit, means.observe, wish.skipped)
+    notes: dict[str, Any] = {}
+    if wish.equalize:
+        plain = replace(wish.manner, layers=replace(wish.manner.layers, adaptive=False, clip=False))
+        draft, notes = equalized(draft, judge, plain)
+    draft.calibrate(moments=True)
+    selection = _select(draft, wish, means)
+    notes |= selection.notes()
+    if wish.select != "all" and not selection.wins:
+        return Quantized(None, 0, notes, selection.warnings())
+    manner, found = refined(draft, judge, wish.manner, selection.float_nodes)
+    notes["methods"] = found
+    float_nodes, said, warnings = _protect(draft, judge, manner, selection, wish, means)
+    notes |= said
+    if float_nodes is None:
+        return Quantized(None, 0, notes, warnings)
+    if split.check is not means.samples and split.fit is not means.samples:
+        draft.extend(split.check)
+    result = draft.build(manner, float_nodes)
+    return Quantized(
+        result,
+        len(draft.place(draft.model, float_nodes)),
+        notes | _facts(draft, manner, float_nodes),
+        (*selection.caveats, *warnings),
+    )
+
+
+def _select(draft: Draft, wish: Wish, means: Means) -> Selection:
+    if wish.select == "all":
+        return Selection(frozenset(), wins=True)
+    feeds = next(iter(means.samples))
+    if wish.select == "predicted":
+        shapes = infer(draft.model, {name: feed.shape for name, feed in feeds.items()})
+        return select_predicted(draft.model, shapes, fixed=wish.skipped)
+    quick = replace(wish.manner, layers=replace(wish.manner.layers, adaptive=False, clip=False))
+    return select_measured(
+        draft.model,
+        lambda float_nodes: draft.build(quick, float_nodes),
+        feeds,
+        fixed=wish.skipped,
+        seed=means.seed,
+        scratch=means.scratch,
+        progress=means.progress,
+        budget_s=wish.budget_s,
+    )
+
+
+def _protect(
+    draft: Draft, judge: Judge, manner: Manner, selection: Selection, wish: Wish, means: Means
+) -> tuple[Names | None, dict[str, Any], tuple[str, ...]]:
+    """Return the nodes to leave float so that the limit holds, None for all of them."""
+    chosen = selection.float_nodes
+    if wish.limit == Limit():
+        return chosen, {}, ()
+    outcome = protect(draft, judge, manner, wish.limit, chosen, budget_s=wish.budget_s)
+    if not outcome.ranking:
+        return chosen, {}, ()
+    notes = outcome.notes()
+    warnings = []
+    if not outcome.complete:
+        warnings.append("time ran out while layers were ranked by their damage: time_budget_s gives more")
+    both = chosen | outcome.float_nodes
+    if wish.select != "all" and not _faster(draft, manner, both, wish, means):
+        if wish.strict:
+            said = "int8 is not faster than float where the limit of accuracy holds; left float"
+            return None, notes, (*warnings, said)
+        notes |= {"left_float_for_accuracy": [], "limit_met": False}
+        said = f"{_limit(wish.limit)} is met only where int8 is no faster than float: kept fast instead"
+        return chosen, notes, (*warnings, said)
+    if not outcome.met:
+        warnings.append(f"{_limit(wish.limit)} is not met even so: see the ranking in the report")
+    return both, notes, tuple(warnings)
+
+
+def _faster(draft: Draft, manner: Manner, float_nodes: Names, wish: Wish, means: Means) -> bool:
+    placement = draft.place(draft.model, float_nodes)
+    if not placement.axes:
+        return False
+    return _select(replace(draft, skipped=draft.skipped | float_nodes), replace(wish, skipped=wish.skipped | float_nodes), means).wins
+
+
+def _limit(limit: Limit) -> str:
+    parts = []
+    if limit.min_sqnr_db is not None:
+        parts.append(f"an SQNR of {limit.min_sqnr_db:g} dB")
+    if limit.max_top1_drop is not None:
+        parts.append(f"a change of top-1 by at most {limit.max_top1_drop:g}")
+    return " and ".join(parts)
+
+
+def _facts(draft: Draft, manner: Manner, float_nodes: Names) -> dict[str, Any]:
+    placement = draft.place(draft.model, float_nodes)
+    owners = dict.fromkeys(placement.owner.values())
+    taken: dict[str, int] = {}
+    for name, chosen in draft.ranges(manner, (value.name or "" for value in owners)).items():
+        taken[chosen.method] = taken.get(chosen.method, 0) + 1
+    return {
+        "integer_nodes": len(placement),
+        "quantized_weights": len(placement.axes),
+        "quantized_tensors": len(placement.owner),
+        "ranges": taken,
+    }
