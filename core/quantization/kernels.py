@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.graph.edit import constant
+from onnx_pare.quantization.forms import is_gate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,13 +66,15 @@ ANCHORS: dict[str, Callable[[ir.Node, int], int | None]] = {
 # integer only if the output is quantized too; the others also run as int8 in, float out
 NEEDS_QUANTIZED_OUTPUT = frozenset({"Conv"})
 
-# operators with a QLinear kernel of their own, and how many of their inputs are data
+# operators with a QLinear kernel of their own, or a form made of such (`forms`), and how many inputs are data
 FOLLOWERS: dict[str, int | None] = {
     "Add": 2,
     "Mul": 2,
     "Concat": None,
     "AveragePool": 1,
     "GlobalAveragePool": 1,
+    "HardSigmoid": 1,
+    "HardSwish": 1,
     "LeakyRelu": 1,
     "Sigmoid": 1,
 }
@@ -107,8 +110,10 @@ def data_inputs(node: ir.Node) -> list[ir.Value]:
 
 
 def is_follower(node: ir.Node) -> bool:
-    """Tell whether the node has a QLinear kernel of its own."""
-    return node.domain == "" and node.op_type in FOLLOWERS and bool(data_inputs(node))
+    """Tell whether the node has a QLinear kernel of its own, or a form made of such kernels."""
+    if node.domain != "" or node.op_type not in FOLLOWERS or not data_inputs(node):
+        return False
+    return node.op_type != "HardSigmoid" or is_gate(node)
 
 
 def is_carrier(node: ir.Node) -> bool:

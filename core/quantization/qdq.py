@@ -16,6 +16,7 @@ from onnx_pare.quantization.affine import (
     quantize_activation,
     quantize_bias,
 )
+from onnx_pare.quantization.forms import fixed_affine, write_forms
 from onnx_pare.quantization.layers import Layers, Rounded
 from onnx_pare.quantization.placement import Placement, outputs
 
@@ -39,6 +40,7 @@ def insert(
     from onnx_ir.passes.common import DeduplicateHashedInitializersPass, RemoveUnusedNodesPass
 
     _Writer(model, placement, affines, layers or Layers()).write()
+    write_forms(model, [node for node in model.graph if node in placement.followers])
     RemoveUnusedNodesPass()(model)  # float weights, and the pairs that an integer Pad reads past
     DeduplicateHashedInitializersPass()(model)  # equal zero points, for the most part
 
@@ -74,12 +76,13 @@ class _Writer:
             self._pad_integers(node)
 
     def _affine(self, value: ir.Value) -> Affine:
-        return self.affines[self.placement.owner[value]]
+        owner = self.placement.owner[value]
+        return fixed_affine(owner) or self.affines[owner]
 
     def _scale_and_zero(self, value: ir.Value) -> tuple[ir.Value, ir.Value]:
         owner = self.placement.owner[value]
         if owner not in self._parameters:
-            affine = self.affines[owner]
+            affine = self._affine(value)
             self._parameters[owner] = (
                 self._initializer(f"{owner.name}_scale", np.asarray(affine.scale)),
                 self._initializer(f"{owner.name}_zero_point", np.asarray(affine.zero_point)),
