@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,7 @@ def _heats(original: Path, forms: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 @contextmanager
-def written(models: Iterator[ir.Model] | Sequence[ir.Model], folder: Path) -> Iterator[list[Path]]:
+def written(models: Iterable[ir.Model], folder: Path) -> Iterator[list[Path]]:
     """Write models as files while the context lasts, one after the other so that one at a time is in memory.
 
     Raises:

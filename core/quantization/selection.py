@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from onnx_pare.bench.statistics import Interval, median_interval
 from onnx_pare.graph.session import Feeds
 from onnx_pare.graph.shapes import Shapes, infer
 from onnx_pare.progress import Progress, Silent
+from onnx_pare.quantization.division import divide
+from onnx_pare.quantization.kernel_costs import KernelCosts, kernel_costs
 from onnx_pare.quantization.placement import Placement, place
 from onnx_pare.quantization.race import Stopwatch, Timing, race, stopwatch, written
 from onnx_pare.quantization.regions import Region, regions
@@ -39,6 +42,8 @@ WORTH = 0.02
 # candidates this much slower than the fastest of the first race are not timed again; nor are more than this
 SLOWER, FINALISTS = 0.08, 4
 EVERYTHING = "all int8"
+# divisions of the graph by predicted times, and what conversions are taken to cost in them, as a factor
+DIVISIONS = {"cheapest division": 1.0, "cheapest division, dear borders": 2.0}
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,14 @@ class Selection:
         wins: Whether int8 is faster than float at all; if not, the model had better stay float.
         chosen: The chosen candidate; None if there was nothing to choose from.
         entries: All candidates, in order of preference.
+        caveats: What the user should know beside whether int8 wins, one sentence each.
     """
 
     float_nodes: Names
     wins: bool
     chosen: Entry | None = None
     entries: tuple[Entry, ...] = ()
+    caveats: tuple[str, ...] = ()
 
     def notes(self) -> dict[str, Any]:
         """Return facts for the report."""
@@ -111,9 +118,10 @@ class Selection:
     def warnings(self) -> tuple[str, ...]:
         """Return what the user should know, one sentence each."""
         if self.wins or self.chosen is None:
-            return ()
+            return self.caveats
         best = self.chosen
         return (
+            *self.caveats,
             f"int8 is not faster than float here: the best of {len(self.entries)} placements "
             f"({best.candidate.name}) is {best.kind} at {best.speedup:.2f}x",
         )
@@ -124,6 +132,7 @@ def select_measured(
     build: Build,
     feeds: Feeds,
     *,
+    baseline: ir.Model | None = None,
     fixed: Names = frozenset(),
     threads: int = 1,
     seed: int = 0,
@@ -138,6 +147,7 @@ def select_measured(
         model: The float model, as `build` quantizes it (opset raised, BatchNormalization folded).
         build: Quantizes a copy of it with these nodes left float; scales need not be final.
         feeds: One sample.
+        baseline: The float model that int8 must beat; default: `model`.
         fixed: Nodes that stay float in every candidate: those the user skips.
         threads: Threads inside one operator.
         seed: Seed of the intervals.
@@ -151,12 +161,12 @@ def select_measured(
         OutputError: The scratch folder is full.
     """
     shapes = infer(model, {name: feed.shape for name, feed in feeds.items()})
-    candidates = list_candidates(model, shapes, fixed)
+    candidates = list_candidates(model, shapes, kernel_costs(), fixed)
     if not candidates:
         return Selection(fixed, wins=False)
     with (progress or Silent()).task("timing placements", len(candidates) + FINALISTS) as advance:
         clock = time or stopwatch(feeds, threads=threads, seed=seed, advance=advance)
-        heat = _Heat(model, build, scratch, clock, budget_s / 2)
+        heat = _Heat(baseline or model, build, scratch, clock, budget_s / 2)
         first = heat.run(candidates)
         candidates += _combined(model, shapes, first, candidates, fixed, seed)
         finalists = _finalists(candidates, first)
@@ -164,12 +174,46 @@ def select_measured(
     return _chosen(candidates, finalists, timings, seed)
 
 
-def list_candidates(model: ir.Model, shapes: Shapes, fixed: Names = frozenset()) -> list[Candidate]:
+def select_predicted(
+    model: ir.Model,
+    shapes: Shapes,
+    *,
+    fixed: Names = frozenset(),
+    costs: KernelCosts | None = None,
+) -> Selection:
+    """Choose the placement of the least predicted time; nothing is timed, so the same model gives the same.
+
+    Args:
+        model: The float model, as it is going to be quantized.
+        shapes: Shapes of its tensors.
+        fixed: Nodes that stay float: those the user skips.
+        costs: The cost table; default: this CPU's, or the nearest one there is.
+    """
+    everything = _placement(model, fixed)
+    if not everything.axes:
+        return Selection(fixed, wins=False)
+    costs = costs or kernel_costs()
+    division = divide(model.graph, shapes, everything, costs)
+    candidate = Candidate(
+        next(iter(DIVISIONS)), f"the least predicted time on {costs.name}", division.float_nodes | fixed
+    )
+    speedup = division.float_us / division.divided_us if division.divided_us else 1.0
+    entry = Entry(candidate, "predicted", division.divided_us / 1e3, speedup)
+    wins = speedup >= 1 + WORTH and bool(_placement(model, candidate.float_nodes).axes)
+    return Selection(candidate.float_nodes, wins, entry, (entry,), costs.other_cpu())
+
+
+def list_candidates(
+    model: ir.Model, shapes: Shapes, costs: KernelCosts, fixed: Names = frozenset()
+) -> list[Candidate]:
     """Return the placements to try, in order of preference; none if nothing can be quantized."""
     everything = _placement(model, fixed)
     if not everything.axes:
         return []
     made = [Candidate(EVERYTHING, "every operator with an integer kernel", fixed)]
+    for name, border in DIVISIONS.items():
+        division = divide(model.graph, shapes, everything, costs, border=border)
+        made.append(Candidate(name, "the least predicted time", fixed | division.float_nodes))
     made += [_without([region], fixed) for region in regions(everything, shapes)]
     return _distinct(model, made)
 
@@ -199,15 +243,15 @@ def _placement(model: ir.Model, float_nodes: Names) -> Placement:
 class _Heat:
     """Builds candidates, writes them beside the float model, and times them."""
 
-    model: ir.Model
+    baseline: ir.Model
     build: Build
     scratch: Path
     time: Stopwatch
     budget_s: float
 
     def run(self, candidates: Sequence[Candidate]) -> dict[Candidate, Timing]:
-        models = (self.model, *()), (self.build(each.float_nodes) for each in candidates)
-        with written((model for group in models for model in group), self.scratch) as (original, *paths):
+        models = chain([self.baseline], (self.build(each.float_nodes) for each in candidates))
+        with written(models, self.scratch) as (original, *paths):
             timings = race(original, paths, self.time, self.budget_s)
         return dict(zip(candidates, timings, strict=True))
 
