@@ -1,7 +1,12 @@
-"""Timing several forms of one model against it, in turn, on this machine."""
+"""Timing several forms of one model against it, in turn, on this machine.
+
+With one thread it is the thread's processor time that counts: what other programs take from it in between
+does not, and on a quiet machine the two are the same. With several threads it is the time that passes.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,21 +57,22 @@ Stopwatch = Callable[[Sequence[Path], float], Floats]
 def stopwatch(feeds: Feeds, *, threads: int, seed: int, advance: Advance = lambda steps: None) -> Stopwatch:
     """Return what times models in turn on `feeds`, the first path being the original."""
 
-    def time(paths: Sequence[Path], budget_s: float) -> Floats:
+    def measure(paths: Sequence[Path], budget_s: float) -> Floats:
         runners = [Runner(path, threads=threads) for path in paths]
         times_ms = time_in_turn(
             [lambda runner=runner: runner.run(feeds) for runner in runners],  # type: ignore[misc]
             enough=lambda ms: all(half_width(ms[:, 0] / form, seed) <= NARROW for form in ms[:, 1:].T),
             runs=ROUNDS,
             budget_s=budget_s,
+            clock=time.thread_time if threads == 1 else time.perf_counter,
         )
         advance(len(paths) - 1)
         return times_ms
 
-    return time
+    return measure
 
 
-def race(original: Path, forms: Sequence[Path], time: Stopwatch, budget_s: float) -> list[Timing]:
+def race(original: Path, forms: Sequence[Path], measure: Stopwatch, budget_s: float) -> list[Timing]:
     """Time each form against the original and return one Timing each, in order.
 
     All run in turn with each other where their files, loaded at one time, are not too large; else in several
@@ -75,7 +81,7 @@ def race(original: Path, forms: Sequence[Path], time: Stopwatch, budget_s: float
     found: list[Timing] = []
     heats = list(_heats(original, forms))
     for heat in heats:
-        times_ms = time([original, *heat], budget_s * len(heat) / max(1, len(forms)))
+        times_ms = measure([original, *heat], budget_s * len(heat) / max(1, len(forms)))
         found += [Timing(median(form), times_ms[:, 0] / form) for form in times_ms[:, 1:].T]
     return found
 

@@ -139,7 +139,7 @@ def select_measured(
     scratch: Path,
     progress: Progress | None = None,
     budget_s: float = 60.0,
-    time: Stopwatch | None = None,
+    measure: Stopwatch | None = None,
 ) -> Selection:
     """Time a few placements against the float model and choose.
 
@@ -154,7 +154,7 @@ def select_measured(
         scratch: A folder for the candidates' files.
         progress: Where to tell that work advances.
         budget_s: Time for timing, roughly: building and loading come on top.
-        time: What times files; injected by tests.
+        measure: What times files; injected by tests.
 
     Raises:
         ModelError: onnxruntime does not load or run one of the models.
@@ -165,8 +165,8 @@ def select_measured(
     if not candidates:
         return Selection(fixed, wins=False)
     with (progress or Silent()).task("timing placements", len(candidates) + FINALISTS) as advance:
-        clock = time or stopwatch(feeds, threads=threads, seed=seed, advance=advance)
-        heat = _Heat(baseline or model, build, scratch, clock, budget_s / 2)
+        measure = measure or stopwatch(feeds, threads=threads, seed=seed, advance=advance)
+        heat = _Heat(baseline or model, build, scratch, measure, budget_s / 2)
         first = heat.run(candidates)
         candidates += _combined(model, shapes, first, candidates, fixed, seed)
         finalists = _finalists(candidates, first)
@@ -246,13 +246,13 @@ class _Heat:
     baseline: ir.Model
     build: Build
     scratch: Path
-    time: Stopwatch
+    measure: Stopwatch
     budget_s: float
 
     def run(self, candidates: Sequence[Candidate]) -> dict[Candidate, Timing]:
         models = chain([self.baseline], (self.build(each.float_nodes) for each in candidates))
         with written(models, self.scratch) as (original, *paths):
-            timings = race(original, paths, self.time, self.budget_s)
+            timings = race(original, paths, self.measure, self.budget_s)
         return dict(zip(candidates, timings, strict=True))
 
 

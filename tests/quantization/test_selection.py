@@ -59,13 +59,13 @@ def select(model: ir.Model, tmp_path: Path) -> Callable[..., Selection]:
             copy.metadata_props["float"] = "".join(sorted(float_nodes))
             return copy
 
-        def time(paths: Sequence[Path], budget_s: float) -> Floats:
+        def measure(paths: Sequence[Path], budget_s: float) -> Floats:
             kept = [ir.load(path).metadata_props.get("float") for path in paths]
             exact = [float_ms if names is None else latency_ms.get(names, slow) for names in kept]
             return np.array(exact) * rng.lognormal(0, noise, (40, len(paths)))
 
         feeds = {"x": np.zeros((1, 3, 8, 8), np.float32)}
-        return select_measured(model, build, feeds, fixed=fixed, scratch=tmp_path, time=time)
+        return select_measured(model, build, feeds, fixed=fixed, scratch=tmp_path, measure=measure)
 
     return run
 
