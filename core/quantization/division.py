@@ -143,8 +143,9 @@ class _Network:
         if not readers or info is None:
             return
         size = Work("border", 0, prod(info.shape))
-        optional = maker is not None and maker.op_type not in kernels.NEEDS_QUANTIZED_OUTPUT
-        if maker is not None and not (optional and maker.op_type in kernels.ANCHORS):
+        if maker is not None and (
+            maker.op_type not in kernels.ANCHORS or kernels.needs_quantized_output(maker)
+        ):
             self._pays(source, readers, self._units(self.costs.dequantize, size))
         self._pays_back(source, readers - {Network.SINK}, self._units(self.costs.quantize, size))
 

@@ -63,8 +63,13 @@ ANCHORS: dict[str, Callable[[ir.Node, int], int | None]] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
 }
-# integer only if the output is quantized too; the others also run as int8 in, float out
-NEEDS_QUANTIZED_OUTPUT = frozenset({"Conv"})
+# activations that onnxruntime makes part of a float Gemm before it looks for integer operators
+GEMM_ACTIVATIONS = frozenset(
+    (
+        *("Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh"),
+        "ThresholdedRelu",
+    )
+)
 
 # operators with a QLinear kernel of their own, or a form made of such (`forms`), and how many inputs are data
 FOLLOWERS: dict[str, int | None] = {
@@ -130,6 +135,19 @@ def is_carrier(node: ir.Node) -> bool:
     if node.op_type == "Pad":
         return attributes.get("mode", "constant") != "constant" or _pads_zero(node)
     return True
+
+
+def needs_quantized_output(node: ir.Node) -> bool:
+    """Tell whether an anchor is an integer kernel only if its output is quantized too.
+
+    Gemm and MatMul also run as int8 in, float out; not where an activation follows that would make a float
+    Gemm of them.
+    """
+    bias = absorbed_bias(node)
+    if node.op_type == "Gemm" or bias is not None:
+        reader = _only_reader(bias or node)
+        return reader is not None and reader.op_type in GEMM_ACTIVATIONS
+    return node.op_type == "Conv"
 
 
 def absorbed_bias(node: ir.Node) -> ir.Node | None:

@@ -113,7 +113,7 @@ def _own(graph: ir.Graph, placement: Placement, wanted: set[ir.Value]) -> None:
                 placement.owner[value] = source
             continue
         produced = outputs(node)
-        optional = node in placement.axes and node.op_type not in kernels.NEEDS_QUANTIZED_OUTPUT
+        optional = node in placement.axes and not kernels.needs_quantized_output(node)
         if not optional or any(value in wanted for value in produced):
             for value in produced:
                 placement.owner.setdefault(value, value)

@@ -100,7 +100,9 @@ ANCHORED = {
     ),
     "Gemm": ("f = Flatten(x) y = Gemm(f, w, b)", (256, 6), "QGemm"),
     "Gemm transposed": ("f = Flatten(x) y = Gemm <transB = 1> (f, w, b)", (6, 256), "QGemm"),
+    "Gemm and Relu": ("f = Flatten(x) g = Gemm(f, w, b) y = Relu(g)", (256, 6), "QGemm"),
     "MatMul": ("y = MatMul(x, w)", (8, 6), "MatMulIntegerToFloat"),
+    "MatMul, bias and Relu": ("m = MatMul(x, w) a = Add(m, b) y = Relu(a)", (8, 6), "QGemm"),
     "MatMul and bias": ("m = MatMul(x, w) y = Add(m, b)", (8, 6), "QGemm"),
     "MatMul of matrices and bias": ("f = Flatten(x) m = MatMul(f, w) y = Add(b, m)", (256, 6), "QGemm"),
 }
@@ -120,6 +122,18 @@ def test_anchors_become_their_kernel(form: str, quantized: Quantize, kernels_of:
     found = kernels_of(quantized(model))
     assert found[kernel] == 1
     assert not found.keys() & {"Conv", "Gemm", "MatMul", "Relu", "Clip", "Add"}
+
+
+@pytest.mark.parametrize("activation", sorted(kernels.GEMM_ACTIVATIONS))
+def test_an_activation_does_not_make_a_float_gemm(activation: str, quantized: Quantize, kernels_of: Count):
+    model = with_weights(
+        f"g (float[1, 16] x, float[16, 6] w) => (float[1, 6] y) {{ g = Gemm(x, w) a = {activation}(g) "
+        "y = Softmax(a) }",
+        w=(16, 6),
+    )
+    found = kernels_of(quantized(model))
+    assert found["QGemm"] == 1
+    assert not found.keys() & {"Gemm", "FusedGemm"}
 
 
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
