@@ -10,7 +10,8 @@ import onnx_ir as ir
 import pytest
 
 from onnx_pare.bench.statistics import Floats
-from onnx_pare.quantization.selection import EVERYTHING, Selection, select_measured
+from onnx_pare.graph.shapes import infer
+from onnx_pare.quantization.selection import EVERYTHING, Selection, select_measured, select_predicted
 
 from .conftest import with_weights
 
@@ -122,3 +123,29 @@ def test_nothing_to_quantize_is_no_win(select: Callable[..., Selection]):
     assert not found.wins
     assert found.notes() == {}
     assert found.warnings() == ()
+
+
+def test_a_prediction_times_nothing_and_says_what_it_is(model: ir.Model):
+    shapes = infer(model, {"x": (1, 3, 8, 8)})
+    found = select_predicted(model, shapes)
+    assert found == select_predicted(model, shapes)
+    assert found.chosen is not None
+    assert found.chosen.kind == "predicted"
+    assert "interval" not in found.chosen.to_json()
+    assert not found.wins  # eight channels are too few
+
+
+def test_a_prediction_prefers_integers_where_there_is_much_to_multiply():
+    large = with_weights(
+        """g (float[1, 64, 56, 56] x, float[64, 64, 3, 3] w) => (float[1, 64, 56, 56] y) {
+            a = Conv <pads = [1, 1, 1, 1]> (x, w)
+            y = Conv <pads = [1, 1, 1, 1]> (a, w)
+        }""",
+        w=(64, 64, 3, 3),
+    )
+    for node in large.graph:
+        node.name = node.outputs[0].name
+    found = select_predicted(large, infer(large, {"x": (1, 64, 56, 56)}), fixed=frozenset({"a"}))
+    assert found.float_nodes == {"a"}
+    assert found.wins
+    assert not select_predicted(large, infer(large, {"x": (1, 64, 56, 56)}), fixed=frozenset({"a", "y"})).wins
