@@ -34,7 +34,7 @@ Build = Callable[[frozenset[str]], "ir.Model"]
 Names = frozenset[str]
 
 # a candidate is as good as the fastest if it takes at most this much longer
-TIE = 0.03
+TIE = 0.025
 # what a kind of operators must gain by staying float, for sure, to be left out together with others
 GAIN = 0.02
 # int8 must be faster than float by this much, and for sure
@@ -199,7 +199,9 @@ def select_predicted(
     )
     speedup = division.float_us / division.divided_us if division.divided_us else 1.0
     entry = Entry(candidate, "predicted", division.divided_us / 1e3, speedup)
-    wins = speedup >= 1 + WORTH and bool(_placement(model, candidate.float_nodes).axes)
+    wins = bool(
+        _placement(model, candidate.float_nodes).axes
+    )  # integers are where they are predicted to gain
     return Selection(candidate.float_nodes, wins, entry, (entry,), costs.other_cpu())
 
 

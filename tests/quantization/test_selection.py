@@ -133,6 +133,9 @@ def test_a_prediction_times_nothing_and_says_what_it_is(model: ir.Model):
     assert found.chosen.kind == "predicted"
     assert "interval" not in found.chosen.to_json()
     assert not found.wins  # eight channels are too few
+    assert found.float_nodes == {"a", "b", "y"}
+    assert found.chosen.speedup == 1.0
+    assert "predicted at 1.00x" in found.warnings()[-1]
 
 
 def test_a_prediction_prefers_integers_where_there_is_much_to_multiply():
