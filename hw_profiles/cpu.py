@@ -50,6 +50,15 @@ class CpuFeatures:
         """Return whether it has the feature of that name; None if unknown."""
         return None if self.flags is None else feature in self.flags
 
+    def saturates(self) -> bool | None:
+        """Return whether sums of 8-bit products can saturate in integer kernels; None if unknown.
+
+        x86 without an 8-bit dot product adds pairs of products in 16 bits; Arm's kernels widen first.
+        """
+        if self.flags is None:
+            return None
+        return self.family == "x86" and not any(self.has(name) for name in DOT_PRODUCTS)
+
 
 def _feature(name: str, family: str, meaning: str, *marks: str) -> Feature:
     return Feature(name, family, meaning, frozenset(marks))
@@ -71,6 +80,9 @@ FEATURES: tuple[Feature, ...] = (
              "hw.optional.arm.feat_i8mm"),
     _feature("FP16", "arm", "computes in fp16", "asimdhp", "hw.optional.arm.feat_fp16"),
 )  # fmt: skip
+
+# x86: the extensions that sum 8-bit products in 32 bits
+DOT_PRODUCTS = ("AVX512-VNNI", "AVX-VNNI", "AMX-INT8")
 
 FAMILIES: Mapping[str, str] = {
     "x86_64": "x86", "amd64": "x86", "i386": "x86", "i686": "x86",

@@ -76,12 +76,22 @@ class Context:
 
         See `calibration.collect.observe`, also for what is raised.
         """
+        self.observe_over(model, observers, self.samples, label)
+
+    def observe_over(
+        self,
+        model: ir.Model,
+        observers: Mapping[str, Observer],
+        samples: Samples,
+        label: str = "calibrating",
+    ) -> None:
+        """Do so over other samples."""
         from onnx_pare.calibration.collect import observe
 
         observe(
             model,
             observers,
-            self.samples,
+            samples,
             scratch=self.scratch,
             threads=self.threads,
             progress=self.progress,

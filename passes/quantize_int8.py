@@ -12,23 +12,25 @@ from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions, register
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from onnx_pare.quantization.affine import Affine
     from onnx_pare.quantization.dynamic import Plan
-    from onnx_pare.quantization.placement import Placement
+    from onnx_pare.quantization.static import Means, Wish
 
-# scales per channel came with opset 13
-OPSET = 13
-Calibration = Literal["minmax", "percentile"]
+# scales per channel came with opset 13, integers of 16 bits with 21
+OPSET, OPSET_16 = 13, 21
+# below an error of a tenth of the signal, classifiers keep their accuracy within some tenths of a point
+USUAL_SQNR_DB = 20.0
+Switch = bool | Literal["auto"]
 
 
 class Options(PassOptions):
-    """Keys of `quantize_int8`."""
+    """Keys of `quantize_int8`; those marked (static) do nothing under `mode: dynamic`."""
 
     mode: Literal["static", "dynamic"] = Field(
         "static", description="static: calibrated activations; dynamic: activations measured at run time"
     )
-    calibration: Calibration = Field(
-        "minmax", description="how the range of an activation is chosen (static)"
+    calibration: Literal["auto", "minmax", "percentile", "mse", "entropy"] = Field(
+        "auto",
+        description="how the range of an activation is chosen (static); auto: by its error, tensor by tensor",
     )
     percentile: float = Field(
         99.99,
@@ -36,7 +38,44 @@ class Options(PassOptions):
         le=100,
         description="share of the values inside the range, in %, for calibration: percentile",
     )
-    per_channel: bool = Field(True, description="one weight scale per output channel, not one per tensor")
+    activations: Literal["uint8", "int8", "uint16", "int16"] = Field(
+        "uint8", description="what activations are held in (static); 16 bits are for other runtimes"
+    )
+    per_channel: Switch = Field(
+        "auto",
+        description="one weight scale per output channel, not one per tensor; auto: by error, layer by layer",
+    )
+    equalize: bool = Field(True, description="scale channels up that use few levels, where it helps (static)")
+    round: Literal["adaptive", "nearest"] = Field(
+        "adaptive", description="adaptive: round weights for least error of the layer's output (static)"
+    )
+    clip_weights: bool = Field(True, description="choose weight scales by the error they cause (static)")
+    correct_bias: bool = Field(
+        True, description="add to biases what rounding takes from outputs on average (static)"
+    )
+    reduce_range: Switch = Field(
+        "auto",
+        description="weights of 7 bits, which cannot saturate without an 8-bit dot product; auto: where this"
+        " CPU has none (static)",
+    )
+    select: Literal["all", "measured", "predicted"] = Field(
+        "measured",
+        description="what runs in integers: all that can, or what is faster so, timed here or predicted (static)",
+    )
+    min_sqnr_db: float | Literal["auto"] | None = Field(
+        "auto",
+        description=f"outputs' SQNR at least: layers that harm most stay float; auto: {USUAL_SQNR_DB:g} where"
+        " the model remains faster than float (static)",
+    )
+    max_top1_drop: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of the samples whose top-1 class may change: layers that harm most stay float (static)",
+    )
+    time_budget_s: float = Field(
+        60.0, gt=0, description="time at most, roughly, for each of timing and ranking layers (static)"
+    )
     format: Literal["qdq", "qoperator"] = Field(
         "qdq",
         description="qdq: float operators between Q/DQ pairs; qoperator: integer operators (static)",
@@ -92,26 +131,81 @@ class QuantizeInt8(Pass):
         from onnx_pare.graph.batchnorm import fold_batch_norms
         from onnx_pare.graph.opset import raise_opset
         from onnx_pare.quantization.placement import place
-        from onnx_pare.quantization.qdq import insert
+        from onnx_pare.quantization.static import quantize
 
         if not place(model.graph, skipped).axes:
             return Outcome(model, 0, warnings=(_nothing_to_do(model, "Conv, Gemm or MatMul"),))
-        names = {node.name for node in skipped}
-        model = raise_opset(model, OPSET)
-        folded = fold_batch_norms(model)  # a BatchNormalization between Conv and Relu would stay float
-        placement = place(model.graph, [node for node in model.graph if node.name in names])
-        affines = self._calibrate(model, placement, context)
-        insert(model, placement, affines, per_channel=self.options.per_channel)
+        names = frozenset(node.name or "" for node in skipped)
+        ready = raise_opset(model.clone(), OPSET_16 if self._wide() else OPSET)
+        folded = fold_batch_norms(ready)  # a BatchNormalization between Conv and Relu would stay float
+        found = quantize(ready, self._wish(names), self._means(context))
+        warnings = tuple(f"quantize_int8: {said}" for said in (*found.warnings, *self._said()))
+        if found.model is None:
+            return Outcome(model, 0, found.notes, warnings)
         notes = {
-            "calibration": self.options.calibration,
-            "integer_nodes": len(placement),
-            "quantized_weights": len(placement.axes),
-            "quantized_tensors": len(placement.owner),
+            **found.notes,
             "folded_batch_norms": folded,
-            **self._formatted(model),
-            **_left_in_subgraphs(model),
+            **self._risk(found.model),
+            **self._formatted(found.model),
+            **_left_in_subgraphs(found.model),
         }
-        return Outcome(model, len(placement), notes)
+        return Outcome(found.model, found.integer_nodes, notes, warnings)
+
+    def _wish(self, skipped: frozenset[str]) -> Wish:
+        from onnx_pare.quantization.affine import REDUCED_LIMIT, WEIGHT_LIMIT
+        from onnx_pare.quantization.draft import Manner
+        from onnx_pare.quantization.layers import Layers
+        from onnx_pare.quantization.sensitivity import Limit
+        from onnx_pare.quantization.static import Wish
+
+        options = self.options
+        layers = Layers(
+            per_channel=options.per_channel,
+            limit=REDUCED_LIMIT if self._reduced() else WEIGHT_LIMIT,
+            clip=options.clip_weights,
+            adaptive=options.round == "adaptive",
+            correct=options.correct_bias,
+        )
+        floor = USUAL_SQNR_DB if options.min_sqnr_db == "auto" else options.min_sqnr_db
+        return Wish(
+            manner=Manner(options.calibration, options.percentile, options.activations, layers),
+            equalize=options.equalize,
+            select="all" if self._wide() else options.select,
+            limit=Limit(floor, options.max_top1_drop),
+            strict=options.min_sqnr_db != "auto" or options.max_top1_drop is not None,
+            skipped=skipped,
+            budget_s=options.time_budget_s,
+        )
+
+    def _means(self, context: Context) -> Means:
+        from onnx_pare.quantization.static import Means
+
+        return Means(
+            context.samples, context.observe_over, context.scratch, context.threads, context.seed, context.progress
+        )
+
+    def _wide(self) -> bool:
+        return bool(self.options.activations.endswith("16"))
+
+    def _said(self) -> tuple[str, ...]:
+        """Return what the options themselves call for saying."""
+        if not self._wide():
+            return ()
+        return (f"{self.options.activations} activations: onnxruntime's CPU has no kernels for them and is slower",)
+
+    def _reduced(self) -> bool:
+        """Tell whether weights get 7 bits."""
+        from onnx_pare.hw_profiles.cpu import features
+
+        if self.options.reduce_range == "auto":
+            return features().saturates() is True
+        return bool(self.options.reduce_range)
+
+    def _risk(self, model: ir.Model) -> dict[str, int]:
+        """Return how many layers kernels that add in 16 bits can get wrong, by their weights."""
+        from onnx_pare.quantization.saturation import layers_at_risk
+
+        return {"layers_that_saturate_without_dot_product": layers_at_risk(model)}
 
     def _formatted(self, model: ir.Model) -> dict[str, Any]:
         """Turn Q/DQ pairs into integer operators if asked to, and return the notes about it."""
@@ -122,17 +216,6 @@ class QuantizeInt8(Pass):
         made = to_qoperator(model)
         left = {"left_as_pairs": dict(sorted(made.left.items()))} if made.left else {}
         return {"integer_operators": dict(sorted(made.kernels.items())), **left}
-
-    def _calibrate(self, model: ir.Model, placement: Placement, context: Context) -> dict[ir.Value, Affine]:
-        from onnx_pare.calibration.observers import Histogram, MinMax
-        from onnx_pare.quantization.affine import activation_affine
-
-        owners = list(dict.fromkeys(placement.owner.values()))
-        make: type[Any] = Histogram if self.options.calibration == "percentile" else MinMax
-        observers: dict[str, Any] = {value.name or "": make() for value in owners}
-        context.observe(model, observers)
-        percentile = (self.options.percentile,) if make is Histogram else ()
-        return {value: activation_affine(*observers[value.name or ""].range(*percentile)) for value in owners}
 
     def _dynamic(self, model: ir.Model) -> Outcome:
         """Quantize the main graph and its subgraphs without data."""
@@ -151,7 +234,7 @@ class QuantizeInt8(Pass):
             return Outcome(model, 0, reasons, (f"quantize_int8: {said}",))
         model = raise_opset(model, OPSET)
         plan = planned(model)
-        saved_bytes = quantize_dynamic(model, plan, per_channel=self.options.per_channel)
+        saved_bytes = quantize_dynamic(model, plan, per_channel=bool(self.options.per_channel))
         notes = {
             "integer_operators": dict(sorted(plan.kernels().items())),
             "stored_as_int8": dict(sorted(plan.stored().items())),

@@ -36,9 +36,10 @@ LEVELS = {
 }
 # on the same level a unit knows only itself; the exceptions, each with its reason
 SAME_LEVEL = {
-    ("quantization", "bench"): "chooses by timing what runs in integers",
+    ("quantization", "bench"): "keeps what measures better, in time and in outputs",
     ("quantization", "hw_profiles"): "looks up what the kernels of this CPU cost",
     ("bench", "calibration"): "measures on the samples and labels that calibration reads",
+    ("quantization", "calibration"): "chooses ranges and rounds weights by what its observers saw",
     ("bench", "cost"): "puts the costs of two models side by side",
     ("quantization", "cost"): "stores what is computed from constants alone",
     ("quantization", "sparsity"): "stores the weights that can be pruned",

@@ -80,9 +80,11 @@ class Moments:
     _second: Array | None = None
     _waiting: list[Array] = field(default_factory=list)
     _updates: int = 0
+    _covariance: Array | None = None
 
     def update(self, array: Array) -> None:
         """Take in one more activation, shape (samples, channels, …) or (…, inputs)."""
+        self._covariance = None
         share = -(-ROWS // max(self.samples, 1)) * max(array.shape[0] if array.ndim else 1, 1)
         patches = self.window.patches(array, share, np.random.default_rng(self._updates))
         self._updates += 1
@@ -100,8 +102,10 @@ class Moments:
     def covariance(self) -> Array:
         """Return Cov[x] block by block, shape (groups, blocks, block, block); inputs beyond the last are 0."""
         first, second = self._sums()
-        mean = (first / self.rows).reshape(*second.shape[:3])
-        return np.asarray(second / self.rows - mean[..., :, None] * mean[..., None, :])
+        if self._covariance is None:
+            mean = (first / self.rows).reshape(*second.shape[:3])
+            self._covariance = np.asarray(second / self.rows - mean[..., :, None] * mean[..., None, :])
+        return self._covariance
 
     def _sums(self) -> tuple[Array, Array]:
         self._add()

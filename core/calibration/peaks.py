@@ -25,17 +25,21 @@ class Peaks:
         for part in parts:
             self._take(part)
 
+    def highest(self) -> float:
+        """Return the largest magnitude of all channels."""
+        return max((float(half.max(initial=0.0)) for half in self.halves), default=0.0)
+
     def expected(self) -> Array:
         """Return the magnitude to be prepared for in each channel, shape (channels,); inf where unknown.
 
-        With a and b the largest magnitudes in either half of the samples, a ≥ b: a · (a / b)². Where half of
+        With a and b the largest magnitudes in either half of the samples, a ≥ b: a · (a / b). Where half of
         the samples says little about the other half, all of them say little about what comes.
         """
         if len(self.halves) < 2:
             return np.full(len(self.halves[0]) if self.halves else 0, np.inf)
         high, low = np.maximum(*self.halves), np.minimum(*self.halves)
-        ratio = np.divide(high, low, out=np.full(high.shape, np.inf), where=low > 0)
-        return np.where(high > 0, high * ratio**2, 0.0)
+        ratio = np.divide(high, low, out=np.ones(high.shape), where=low > 0)
+        return np.where((high > 0) & (low <= 0), np.inf, high * ratio)
 
     def _take(self, part: Array) -> None:
         others = tuple(axis for axis in range(part.ndim) if axis != 1)

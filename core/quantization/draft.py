@@ -61,6 +61,7 @@ class Draft:
     skipped: Names = frozenset()
     histograms: dict[str, Histogram] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
+    _ranges: dict[tuple[object, ...], Range] = field(default_factory=dict)
 
     def place(self, model: ir.Model, float_nodes: Names = frozenset()) -> Placement:
         """Return what of a clone of the model runs in integers."""
@@ -102,13 +103,23 @@ class Draft:
             DataError: The model does not run on them.
         """
         self.observe(self.model, self.histograms, samples)
+        self._ranges.clear()
 
     def ranges(self, manner: Manner, names: Iterable[str]) -> dict[str, Range]:
         """Return the ranges of these tensors, which must be in view."""
-        return {name: _range(self.histograms[name], manner) for name in names}
+        return {name: self._range(name, manner) for name in names}
+
+    def _range(self, name: str, manner: Manner) -> Range:
+        levels = 65536 if manner.integers.endswith("16") else 256
+        key = name, manner.ranges, manner.percentile, levels
+        if key not in self._ranges:
+            self._ranges[key] = choose_range(
+                self.histograms[name], manner.ranges, percentile=manner.percentile, levels=levels
+            )
+        return self._ranges[key]
 
     def _affine(self, name: str, manner: Manner) -> Affine:
-        chosen = _range(self.histograms[name], manner)
+        chosen = self._range(name, manner)
         return activation_affine(chosen.low, chosen.high, manner.integers)
 
     def _see(self, names: Iterable[str], placement: Placement | None = None) -> None:
@@ -128,8 +139,3 @@ class Draft:
 
 def _owners(placement: Placement) -> list[ir.Value]:
     return list(dict.fromkeys(placement.owner.values()))
-
-
-def _range(histogram: Histogram, manner: Manner) -> Range:
-    levels = 65536 if manner.integers.endswith("16") else 256
-    return choose_range(histogram, manner.ranges, percentile=manner.percentile, levels=levels)

@@ -8,10 +8,11 @@ uses few of the levels. Scaling it by s, and taking s out again in the layers th
 changes nothing in floating point (Nagel et al. 2019, arXiv:1906.04721; Meller et al. 2019, arXiv:1902.01917).
 Here s = (R / r) ^ `STRENGTH`, the least over all tensors that the channel lives in, so that it holds through
 residual additions and concatenations as well (`graph.channels`). The exponent of ½ shares what is gained
-between the activation's levels and the weights that read it, and leaves room for inputs not seen.
+between the activation's levels and the weights that read it, and leaves room for inputs not seen. r counts as
+larger where samples differ much (`Peaks.expected`).
 
-s is never below 1 and s · r never above R: the range of the tensor stays. With a Clip at an upper bound B, a
-scaled channel is cut off at B / s ≥ √(R · r): above anything that was seen of it, r.
+s is never below 1 and s · r never above R: the range of the tensor stays. With a Clip at an upper bound B ≥ R,
+a scaled channel is cut off at B / s ≥ √(R · r): above anything that was seen of it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx_pare.calibration.peaks import Peaks
 from onnx_pare.graph.channels import Channels, trace
 from onnx_pare.graph.edit import constant, set_constant
 from onnx_pare.quantization.kernels import weight_axis
@@ -42,14 +44,13 @@ def equalizable(model: ir.Model) -> Channels:
     return trace(model.graph, _is_layer)
 
 
-def equalize(model: ir.Model, channels: Channels, peaks: Mapping[str, Array]) -> int:
+def equalize(model: ir.Model, channels: Channels, peaks: Mapping[str, Peaks]) -> int:
     """Scale channels in place, and return how many.
 
     Args:
         model: Its main graph.
         channels: What `equalizable` found in it.
-        peaks: Magnitude to be prepared for in each channel (`calibration.peaks`), by name of the tensors
-            that will be quantized.
+        peaks: What was seen of the channels, by name of the tensors that will be quantized.
     """
     factors = _factors(channels, peaks)
     if (factors <= LEAST).all():
@@ -60,16 +61,17 @@ def equalize(model: ir.Model, channels: Channels, peaks: Mapping[str, Array]) ->
     return int((factors > LEAST).sum())
 
 
-def _factors(channels: Channels, peaks: Mapping[str, Array]) -> Array:
+def _factors(channels: Channels, peaks: Mapping[str, Peaks]) -> Array:
     """Return the factor of every channel number; 1 for those that are no free root."""
     factors = np.full(len(channels), np.inf)
     for value in channels.of:
-        own = peaks.get(value.name or "")
-        if own is None or len(own) != len(channels.of[value]) or not own.max(initial=0.0) > 0:
+        seen = peaks.get(value.name or "")
+        if seen is None or not seen.highest() > 0:
             continue
-        whole = own[np.isfinite(own)].max(initial=0.0)
-        room = np.divide(whole, own, out=np.full(len(own), np.inf), where=own > 0)
-        np.minimum.at(factors, channels.roots(value), np.maximum(room, 1.0) ** STRENGTH)
+        own = seen.expected()
+        if len(own) == len(channels.of[value]):
+            room = np.divide(seen.highest(), own, out=np.full(len(own), np.inf), where=own > 0)
+            np.minimum.at(factors, channels.roots(value), np.maximum(room, 1.0) ** STRENGTH)
     factors[~channels.free() | ~np.isfinite(factors)] = 1.0
     return np.clip(factors, 1.0, LARGEST)
 

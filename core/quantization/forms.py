@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 Array = np.ndarray[Any, Any]
+# the sums below saturate where this type ends
+FORM_INTEGERS = "uint8"
 # what holds 0 to 1
 UNIT = Affine(np.float32(1 / 255), np.uint8(0))
 

@@ -27,14 +27,12 @@ class Judge:
         samples: What to compare on.
         scratch: Folder for temporary files.
         threads: Threads of the onnxruntime sessions.
-        judged: How many candidates were looked at.
     """
 
     model: ir.Model
     samples: Samples
     scratch: Path
     threads: int = 1
-    judged: int = 0
     _reference: Reference | None = field(default=None, repr=False)
 
     def __call__(self, candidate: ir.Model) -> Fidelity:
@@ -43,11 +41,14 @@ class Judge:
         Raises:
             ModelError: onnxruntime does not load or run it.
         """
-        self.judged += 1
         with TemporaryDirectory(dir=self.scratch) as folder:
             path = Path(folder) / "candidate.onnx"
             write_model(candidate, path)
             return self._float().compare(path)
+
+    def on_first(self, count: int) -> Judge:
+        """Return a judge that compares on the first samples only."""
+        return Judge(self.model, self.samples.part(0, count), self.scratch, self.threads)
 
     def sqnr_db(self, candidate: ir.Model) -> float:
         """Return the candidate's SQNR; +inf for a model without float outputs, −inf where one breaks."""

@@ -145,7 +145,7 @@ def needs_quantized_output(node: ir.Node) -> bool:
     """
     bias = absorbed_bias(node)
     if node.op_type == "Gemm" or bias is not None:
-        reader = _only_reader(bias or node)
+        reader = only_reader((bias or node).outputs[0])
         return reader is not None and reader.op_type in GEMM_ACTIVATIONS
     return node.op_type == "Conv"
 

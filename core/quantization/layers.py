@@ -88,7 +88,7 @@ class Layers:
         floor = None if bias is None else bias_floor(bias, input_scale)
         tried = [
             self._round_rows(node.name or "", rows, floor, moments, per_channel=per_channel)
-            for per_channel in ((True, False) if self.per_channel == "auto" else (self.per_channel,))
+            for per_channel in self._choices(rows, floor)
         ]
         integers, scales, per_channel, _ = min(tried, key=lambda one: one[3])
         lost = rows - integers * scales[..., None]
@@ -99,6 +99,13 @@ class Layers:
         flat = scales.reshape(-1).astype(np.float32)
         return Rounded(stored, flat if per_channel else np.asarray(flat[0]), axis if per_channel else None, bias)
 
+    def _choices(self, rows: Array, floor: Array | None) -> tuple[bool, ...]:
+        """Return whether to try scales per channel: one for all is only better where biases force them up."""
+        if self.per_channel != "auto":
+            return (self.per_channel,)
+        peaks = np.abs(rows).max(axis=-1, initial=0.0).reshape(-1) / self.limit
+        return (True, False) if floor is not None and (floor > peaks).any() else (True,)
+
     def _round_rows(
         self, name: str, rows: Array, floor: Array | None, moments: Moments, *, per_channel: bool
     ) -> tuple[Array, Array, bool, float]:
@@ -106,7 +113,7 @@ class Layers:
         covariance = moments.covariance()
         variances = np.diagonal(covariance, axis1=2, axis2=3).reshape(len(rows), -1)[:, : rows.shape[2]]
         scales = self._scales(rows, variances, floor, per_channel=per_channel)
-        key = (name, self.limit, self.adaptive, scales.tobytes(), rows.tobytes())
+        key = (name, self.limit, self.adaptive, scales.tobytes(), hash(rows.tobytes()))
         if key not in self._kept:
             if self.adaptive:
                 found = round_weights(rows, scales, covariance, self.limit)

@@ -16,7 +16,7 @@ from onnx_pare.quantization.affine import (
     quantize_activation,
     quantize_bias,
 )
-from onnx_pare.quantization.forms import fixed_affine, write_forms
+from onnx_pare.quantization.forms import FORM_INTEGERS, fixed_affine, write_forms
 from onnx_pare.quantization.layers import Layers, Rounded
 from onnx_pare.quantization.placement import Placement, outputs
 
@@ -39,8 +39,10 @@ def insert(
     """
     from onnx_ir.passes.common import DeduplicateHashedInitializersPass, RemoveUnusedNodesPass
 
-    _Writer(model, placement, affines, layers or Layers()).write()
-    write_forms(model, [node for node in model.graph if node in placement.followers])
+    writer = _Writer(model, placement, affines, layers or Layers())
+    writer.write()
+    if writer.integers == FORM_INTEGERS:
+        write_forms(model, [node for node in model.graph if node in placement.followers])
     RemoveUnusedNodesPass()(model)  # float weights, and the pairs that an integer Pad reads past
     DeduplicateHashedInitializersPass()(model)  # equal zero points, for the most part
 
@@ -75,9 +77,15 @@ class _Writer:
         for node in pads:
             self._pad_integers(node)
 
+    def _integer_type(self) -> ir.TensorType:
+        import onnx_ir as ir
+
+        return ir.TensorType(ir.DataType[self.integers.upper()])
+
     def _affine(self, value: ir.Value) -> Affine:
         owner = self.placement.owner[value]
-        return fixed_affine(owner) or self.affines[owner]
+        fixed = fixed_affine(owner) if self.integers == FORM_INTEGERS else None
+        return fixed or self.affines[owner]
 
     def _scale_and_zero(self, value: ir.Value) -> tuple[ir.Value, ir.Value]:
         owner = self.placement.owner[value]
@@ -104,7 +112,7 @@ class _Writer:
         )
         result = dequantize.outputs[0]
         result.type, result.shape = value.type, value.shape
-        quantize.outputs[0].type, quantize.outputs[0].shape = ir.TensorType(ir.DataType[self.integers.upper()]), value.shape
+        quantize.outputs[0].type, quantize.outputs[0].shape = self._integer_type(), value.shape
         for node, index in [(use.node, use.idx) for use in value.uses()]:
             if node is not quantize and (value in self.native or self.placement.runs_in_integers(node)):
                 node.replace_input_with(index, result)
@@ -137,7 +145,7 @@ class _Writer:
         dequantize = self._node("DequantizeLinear", [value, scale, zero], f"{value.name}_dequantized")
         result = dequantize.outputs[0]
         result.type, result.shape = value.type, value.shape
-        value.type = ir.TensorType(ir.DataType[self.integers.upper()])
+        value.type = self._integer_type()
         for reader, index in [(use.node, use.idx) for use in value.uses()]:
             if reader is not dequantize:
                 reader.replace_input_with(index, result)

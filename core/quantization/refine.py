@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnx_pare.calibration.data import Samples
 
 #: what is better by less is not
-WORTH_DB = 0.1
+WORTH_DB = 0.25
 #: samples that candidates are compared on, and at most this share of all
 CHECKED, CHECKED_SHARE = 24, 4
 #: samples that equalization is decided on
@@ -64,11 +64,10 @@ def equalized(draft: Draft, judge: Judge, manner: Manner) -> tuple[Draft, dict[s
         return draft, {}
     draft.observe(draft.model, peaks, draft.samples)
     candidate = draft.model.clone()
-    expected = {name: peak.expected() for name, peak in peaks.items()}
-    scaled = equalize(candidate, equalizable(candidate), expected)
+    scaled = equalize(candidate, equalizable(candidate), peaks)
     if not scaled:
         return draft, {}
-    few = [replace(one, samples=draft.samples.part(0, FEW), histograms={}, moments={})
+    few = [replace(one, samples=draft.samples.part(0, FEW), histograms={}, moments={}, _ranges={})
            for one in (draft, replace(draft, model=candidate))]  # fmt: skip
     for one in few:
         one.calibrate(moments=False)
@@ -78,7 +77,7 @@ def equalized(draft: Draft, judge: Judge, manner: Manner) -> tuple[Draft, dict[s
         "equalized_channels": scaled if kept else 0,
         "equalization": {"sqnr_db_without": plain_db, "sqnr_db_with": equalized_db, "kept": kept},
     }
-    return (replace(draft, model=candidate, histograms={}, moments={}) if kept else draft), notes
+    return (replace(draft, model=candidate, histograms={}, moments={}, _ranges={}) if kept else draft), notes
 
 
 def refined(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +12,10 @@ from onnx_pare.graph.shapes import infer
 from onnx_pare.progress import Progress
 from onnx_pare.quantization.draft import Draft, Manner, Names, Observe
 from onnx_pare.quantization.judge import Judge
+from onnx_pare.quantization.race import race, stopwatch, written
 from onnx_pare.quantization.refine import Split, equalized, refined
 from onnx_pare.quantization.selection import Selection, select_measured, select_predicted
-from onnx_pare.quantization.sensitivity import Limit, protect
+from onnx_pare.quantization.sensitivity import Limit, Protected, Protection
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -104,8 +106,7 @@ def quantize(model: ir.Model, wish: Wish, means: Means) -> Quantized:
     draft = Draft(model, split.fit, means.observe, wish.skipped)
     notes: dict[str, Any] = {}
     if wish.equalize:
-        plain = replace(wish.manner, layers=replace(wish.manner.layers, adaptive=False, clip=False))
-        draft, notes = equalized(draft, judge, plain)
+        draft, notes = equalized(draft, judge, _quick(wish.manner))
     draft.calibrate(moments=True)
     selection = _select(draft, wish, means)
     notes |= selection.notes()
@@ -113,10 +114,11 @@ def quantize(model: ir.Model, wish: Wish, means: Means) -> Quantized:
         return Quantized(None, 0, notes, selection.warnings())
     manner, found = refined(draft, judge, wish.manner, selection.float_nodes)
     notes["methods"] = found
-    float_nodes, said, warnings = _protect(draft, judge, manner, selection, wish, means)
-    notes |= said
-    if float_nodes is None:
+    protected, warnings = _protect(draft, judge, manner, selection.float_nodes, wish, means)
+    notes |= protected.notes() if protected.ranking else {}
+    if protected.float_nodes is None:
         return Quantized(None, 0, notes, warnings)
+    float_nodes = selection.float_nodes | protected.float_nodes
     if split.check is not means.samples and split.fit is not means.samples:
         draft.extend(split.check)
     result = draft.build(manner, float_nodes)
@@ -135,7 +137,7 @@ def _select(draft: Draft, wish: Wish, means: Means) -> Selection:
     if wish.select == "predicted":
         shapes = infer(draft.model, {name: feed.shape for name, feed in feeds.items()})
         return select_predicted(draft.model, shapes, fixed=wish.skipped)
-    quick = replace(wish.manner, layers=replace(wish.manner.layers, adaptive=False, clip=False))
+    quick = _quick(wish.manner)
     return select_measured(
         draft.model,
         lambda float_nodes: draft.build(quick, float_nodes),
@@ -149,37 +151,41 @@ def _select(draft: Draft, wish: Wish, means: Means) -> Selection:
 
 
 def _protect(
-    draft: Draft, judge: Judge, manner: Manner, selection: Selection, wish: Wish, means: Means
-) -> tuple[Names | None, dict[str, Any], tuple[str, ...]]:
-    """Return the nodes to leave float so that the limit holds, None for all of them."""
-    chosen = selection.float_nodes
+    draft: Draft, judge: Judge, manner: Manner, chosen: Names, wish: Wish, means: Means
+) -> tuple[Protected, tuple[str, ...]]:
+    """Return what stays float, beside what was chosen for speed, so that the limit holds."""
     if wish.limit == Limit():
-        return chosen, {}, ()
-    outcome = protect(draft, judge, manner, wish.limit, chosen, budget_s=wish.budget_s)
-    if not outcome.ranking:
-        return chosen, {}, ()
-    notes = outcome.notes()
-    warnings = []
-    if not outcome.complete:
-        warnings.append("time ran out while layers were ranked by their damage: time_budget_s gives more")
-    both = chosen | outcome.float_nodes
-    if wish.select != "all" and not _faster(draft, manner, both, wish, means):
-        if wish.strict:
-            said = "int8 is not faster than float where the limit of accuracy holds; left float"
-            return None, notes, (*warnings, said)
-        notes |= {"left_float_for_accuracy": [], "limit_met": False}
-        said = f"{_limit(wish.limit)} is met only where int8 is no faster than float: kept fast instead"
-        return chosen, notes, (*warnings, said)
-    if not outcome.met:
-        warnings.append(f"{_limit(wish.limit)} is not met even so: see the ranking in the report")
-    return both, notes, tuple(warnings)
+        return Protected(frozenset(), True), ()
+    timed = None if wish.select == "all" else lambda sets: _speedups(draft, [chosen | s for s in sets], wish, means)
+    protection = Protection(draft, judge, manner, wish.limit, chosen, timed, wish.budget_s)
+    found = protection.fewest() if wish.strict else protection.affordable()
+    said = []
+    if not found.complete:
+        said.append("time ran out while layers were ranked by their damage: time_budget_s gives more")
+    if found.float_nodes is None:
+        said.append(f"int8 is not faster than float where {_limit(wish.limit)} holds; left float")
+    elif not found.met and wish.strict:
+        said.append(f"{_limit(wish.limit)} does not hold even so: see the ranking in the report")
+    return found, tuple(said)
 
 
-def _faster(draft: Draft, manner: Manner, float_nodes: Names, wish: Wish, means: Means) -> bool:
-    placement = draft.place(draft.model, float_nodes)
-    if not placement.axes:
-        return False
-    return _select(replace(draft, skipped=draft.skipped | float_nodes), replace(wish, skipped=wish.skipped | float_nodes), means).wins
+def _speedups(draft: Draft, sets: Sequence[Names], wish: Wish, means: Means) -> list[float]:
+    """Return how much faster than float the model is with each of these sets left float."""
+    feeds = next(iter(means.samples))
+    if wish.select == "predicted":
+        shapes = infer(draft.model, {name: feed.shape for name, feed in feeds.items()})
+        found = [select_predicted(draft.model, shapes, fixed=wish.skipped | nodes) for nodes in sets]
+        return [0.0 if one.chosen is None else one.chosen.speedup for one in found]
+    quick = _quick(wish.manner)
+    models = chain([draft.model], (draft.build(quick, nodes) for nodes in sets))
+    with written(models, means.scratch) as (original, *paths):
+        timings = race(original, paths, stopwatch(feeds, threads=1, seed=means.seed), wish.budget_s / 2)
+    return [timing.speedup for timing in timings]
+
+
+def _quick(manner: Manner) -> Manner:
+    """Return a manner that is quick to build: speed does not depend on the numbers."""
+    return replace(manner, layers=replace(manner.layers, adaptive=False, clip=False))
 
 
 def _limit(limit: Limit) -> str:
