@@ -26,11 +26,12 @@ from onnx_pare.graph.shapes import infer
 from onnx_pare.passes.base import Context
 from onnx_pare.passes.simplify import Simplify
 from onnx_pare.quantization.affine import activation_affine
+from onnx_pare.quantization.contest import select_measured
 from onnx_pare.quantization.placement import Placement, place
 from onnx_pare.quantization.preactivation import norms_as_convolutions
 from onnx_pare.quantization.qdq import insert
 from onnx_pare.quantization.race import race, stopwatch
-from onnx_pare.quantization.selection import select_measured, select_predicted
+from onnx_pare.quantization.selection import select_predicted
 
 
 class Net:
