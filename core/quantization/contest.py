@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
 Build = Callable[[frozenset[str]], "ir.Model"]
 
-# a candidate is as good as the fastest if it takes at most this much longer: the same kernels in another
-# session may differ by a few percent, as their memory lies
+# finalists are loaded and timed so often: the same kernels differ by some percent between sessions, as their
+# memory lies
+SESSIONS = 2
+# a candidate is as good as the fastest if it takes at most this much longer
 TIE = 0.04
 # what a kind of operators must gain by staying float, for sure, to be left out together with others
 GAIN = 0.03
@@ -85,13 +87,13 @@ def select_measured(
     candidates = list_candidates(model, shapes, kernel_costs(), fixed)
     if not candidates:
         return Selection(fixed, wins=False)
-    with (progress or Silent()).task("timing placements", len(candidates) + FINALISTS) as advance:
+    with (progress or Silent()).task("timing placements", len(candidates) + FINALISTS * SESSIONS) as advance:
         measure = measure or stopwatch(feeds, threads=threads, seed=seed, advance=advance)
-        heat = _Heat(baseline or model, build, scratch, measure, budget_s / 2)
+        heat = _Heat(baseline or model, build, scratch, measure, budget_s / (1 + SESSIONS))
         first = heat.run(candidates)
         candidates += _combined(model, shapes, first, candidates, fixed, seed)
         finalists = _finalists(candidates, first)
-        timings = {**first, **heat.run(finalists)}
+        timings = {**first, **_together([heat.run(finalists) for _ in range(SESSIONS)])}
     return _chosen(candidates, finalists, timings, seed)
 
 
@@ -110,6 +112,17 @@ class _Heat:
         with written(models, self.scratch) as (original, *paths):
             timings = race(original, paths, self.measure, self.budget_s)
         return dict(zip(candidates, timings, strict=True))
+
+
+def _together(heats: Sequence[Mapping[Candidate, Timing]]) -> dict[Candidate, Timing]:
+    """Put the rounds of several heats of the same candidates together."""
+    return {
+        candidate: Timing(
+            float(np.median([heat[candidate].latency_ms for heat in heats])),
+            np.concatenate([heat[candidate].ratios for heat in heats]),
+        )
+        for candidate in heats[0]
+    }
 
 
 def _combined(

@@ -1,4 +1,4 @@
-"""Which operators stay float because the runtime is faster so: what was chosen and why; choosing by the table."""
+"""Which operators stay float because the runtime is faster so: the answer, and one by the cost table."""
 
 from __future__ import annotations
 
