@@ -80,7 +80,8 @@ def _of(*types: str) -> Belongs:
 
 KINDS: dict[str, tuple[str, Belongs]] = {
     "first convolution": ("too few input channels to fill an integer dot product", _first),
-    "pooling": ("averages of integers are computed one by one", _of("AveragePool", "GlobalAveragePool")),
+    # other pools between integers are fused into integer kernels all the same
+    "global pooling": ("one value per channel is quick to convert", _of("GlobalAveragePool")),
     "squeeze": ("on one value per channel the borders cost more than the work", _squeeze),
     "activations": (
         "integer activations cost as much as the convolutions around them",

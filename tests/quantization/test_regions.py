@@ -29,7 +29,7 @@ def test_kinds_of_operators_that_may_lose_are_found():
     found = {region.name: set(region.nodes) for region in regions(place(model.graph), shapes)}
     assert found == {
         "first convolution": {"Conv_a"},
-        "pooling": {"GlobalAveragePool_p"},
+        "global pooling": {"GlobalAveragePool_p"},
         "squeeze": {"GlobalAveragePool_p", "Conv_q", "Sigmoid_g"},
         "activations": {"Sigmoid_g", "Mul_m"},
         "depthwise convolutions": {"Conv_b"},
