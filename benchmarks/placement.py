@@ -57,7 +57,6 @@ class Net:
             copy,
             placement,
             {v: activation_affine(*self.ranges[v.name or ""]) for v in owners},
-            per_channel=True,
         )
         return copy
 

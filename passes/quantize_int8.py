@@ -60,7 +60,7 @@ class Options(PassOptions):
     )
     select: Literal["all", "measured", "predicted"] = Field(
         "measured",
-        description="what runs in integers: all that can, or what is faster so, timed here or predicted (static)",
+        description="what runs in integers: all that can, or what is faster so, timed or predicted (static)",
     )
     min_sqnr_db: float | Literal["auto"] | None = Field(
         "auto",
@@ -71,7 +71,7 @@ class Options(PassOptions):
         None,
         ge=0,
         le=1,
-        description="share of the samples whose top-1 class may change: layers that harm most stay float (static)",
+        description="share of samples whose top-1 may change: layers that harm most stay float (static)",
     )
     time_budget_s: float = Field(
         60.0, gt=0, description="time at most, roughly, for each of timing and ranking layers (static)"
@@ -131,6 +131,7 @@ class QuantizeInt8(Pass):
         from onnx_pare.graph.batchnorm import fold_batch_norms
         from onnx_pare.graph.opset import raise_opset
         from onnx_pare.quantization.placement import place
+        from onnx_pare.quantization.preactivation import norms_as_convolutions
         from onnx_pare.quantization.static import quantize
 
         if not place(model.graph, skipped).axes:
@@ -138,13 +139,16 @@ class QuantizeInt8(Pass):
         names = frozenset(node.name or "" for node in skipped)
         ready = raise_opset(model.clone(), OPSET_16 if self._wide() else OPSET)
         folded = fold_batch_norms(ready)  # a BatchNormalization between Conv and Relu would stay float
-        found = quantize(ready, self._wish(names), self._means(context))
+        baseline = ready.clone()
+        converted = norms_as_convolutions(ready)
+        found = quantize(ready, baseline, self._wish(names), self._means(context))
         warnings = tuple(f"quantize_int8: {said}" for said in (*found.warnings, *self._said()))
         if found.model is None:
             return Outcome(model, 0, found.notes, warnings)
         notes = {
             **found.notes,
             "folded_batch_norms": folded,
+            "batch_norms_as_convolutions": converted,
             **self._risk(found.model),
             **self._formatted(found.model),
             **_left_in_subgraphs(found.model),
@@ -181,7 +185,12 @@ class QuantizeInt8(Pass):
         from onnx_pare.quantization.static import Means
 
         return Means(
-            context.samples, context.observe_over, context.scratch, context.threads, context.seed, context.progress
+            context.samples,
+            context.observe_over,
+            context.scratch,
+            context.threads,
+            context.seed,
+            context.progress,
         )
 
     def _wide(self) -> bool:
@@ -191,7 +200,7 @@ class QuantizeInt8(Pass):
         """Return what the options themselves call for saying."""
         if not self._wide():
             return ()
-        return (f"{self.options.activations} activations: onnxruntime's CPU has no kernels for them and is slower",)
+        return (f"{self.options.activations} activations: onnxruntime's CPU has no kernels for them",)
 
     def _reduced(self) -> bool:
         """Tell whether weights get 7 bits."""

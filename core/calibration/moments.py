@@ -52,14 +52,15 @@ class Window:
         padded = np.pad(array, padding) if any(self.pads) else array
         reach = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
         windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, 2 + axes)))
-        places = tuple(slice(None, None, s) for s in self.strides)
-        inside = tuple(slice(None, None, d) for d in self.dilations)
-        windows = windows[(slice(None), slice(None), *places, *inside)]
+        every = (slice(None), slice(None))
+        steps = tuple(slice(None, None, step) for step in (*self.strides, *self.dilations))
+        windows = windows[every + steps]
         shape = (windows.shape[0], *windows.shape[2 : 2 + axes])
-        found = np.unravel_index(_draw(int(np.prod(shape)), count, rng), shape)
-        drawn = windows[(found[0], slice(None), *found[1:])]
-        rows = drawn.reshape(len(drawn), self.groups, -1)
-        return np.ascontiguousarray(rows.transpose(1, 0, 2))
+        at: Any = np.unravel_index(_draw(int(np.prod(shape)), count, rng), shape)
+        place = (at[0], slice(None), *at[1:])
+        drawn = windows[place]
+        of_groups = drawn.reshape(len(drawn), self.groups, -1)
+        return np.ascontiguousarray(of_groups.transpose(1, 0, 2))
 
 
 @dataclass
@@ -100,7 +101,7 @@ class Moments:
         return np.asarray(first[:, : self._width] / self.rows)
 
     def covariance(self) -> Array:
-        """Return Cov[x] block by block, shape (groups, blocks, block, block); inputs beyond the last are 0."""
+        """Return Cov[x] by blocks, shape (groups, blocks, block, block); inputs beyond the last are 0."""
         first, second = self._sums()
         if self._covariance is None:
             mean = (first / self.rows).reshape(*second.shape[:3])

@@ -81,7 +81,7 @@ def trace(graph: ir.Graph, is_layer: Callable[[ir.Node], bool]) -> Channels:
 
     Args:
         graph: Its inputs and outputs are fixed.
-        is_layer: Whether a node has constant weights that can be scaled along their input and output channels.
+        is_layer: Whether a node has constant weights that can be scaled along input and output channels.
     """
     channels = Channels()
     for value in graph.inputs:

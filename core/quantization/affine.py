@@ -27,7 +27,7 @@ CLIPS = (1.0, 0.97, 0.94, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6)
 
 @dataclass(frozen=True)
 class Affine:
-    """Parameters of one tensor: real = scale · (integer − zero_point); the zero point's type is the tensor's."""
+    """Parameters of one tensor: real = scale · (integer − zero_point), of the zero point's type."""
 
     scale: np.float32
     zero_point: np.integer[Any]
@@ -36,8 +36,8 @@ class Affine:
 def activation_affine(low: float, high: float, integers: Integers = "uint8") -> Affine:
     """Return the parameters that cover [low, high] and hold zero exactly.
 
-    The zero point is rounded first, then the scale chosen so that both ends still fit: nothing is clipped, and
-    the values of an image, spread evenly and symmetric about zero, do not all fall between two integers.
+    The zero point is rounded first, then the scale chosen so that both ends still fit: nothing is clipped,
+    and the values of an image, evenly spread and symmetric about zero, do not all fall between two integers.
     For a range that starts at zero the highest representable value never exceeds `high`: runtimes drop a
     Relu or Clip before a QuantizeLinear only where the integer range lies inside the clip's.
     """
@@ -85,7 +85,7 @@ def weight_scales(
 
 
 def bias_floor(bias: Array, input_scale: float) -> Array:
-    """Return the scale each channel's weights need at least for its bias to fit into int32, shape (channels,).
+    """Return the least scale of each channel's weights with which its bias fits into int32, shape (channels,).
 
     The bias is held at scale input_scale · scale: a channel of tiny weights with a large bias overflows
     otherwise. Half of the range is left for what is accumulated.
@@ -102,8 +102,8 @@ def clipped_scales(weight: Array, variances: Array, limit: int) -> Array:
     """Return the scale of each row that costs its output least when weights are rounded to nearest.
 
     For each share c in `CLIPS` the scale c · max|w| / limit leaves E(c) = Σ_k v_k · (ŵ_k − w_k)², v being the
-    variances of the inputs; the c of least E is taken (OMSE, Choukroun et al. 2019, arXiv:1902.06822, weighted
-    by the inputs).
+    variances of the inputs; the c of least E is taken (OMSE, Choukroun et al. 2019, arXiv:1902.06822,
+    weighted by the inputs).
 
     Args:
         weight: Shape (groups, rows, inputs).

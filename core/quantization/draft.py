@@ -1,4 +1,4 @@
-"""A float model made ready, what calibration saw of it, and int8 models built from both, as often as asked."""
+"""A float model made ready, what calibration saw of it, and int8 models built from both."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ residual additions and concatenations as well (`graph.channels`). The exponent o
 between the activation's levels and the weights that read it, and leaves room for inputs not seen. r counts as
 larger where samples differ much (`Peaks.expected`).
 
-s is never below 1 and s · r never above R: the range of the tensor stays. With a Clip at an upper bound B ≥ R,
-a scaled channel is cut off at B / s ≥ √(R · r): above anything that was seen of it.
+s is never below 1 and s · r never above R: the range of the tensor stays. With a Clip at an upper bound
+B ≥ R, a scaled channel is cut off at B / s ≥ √(R · r): above anything that was seen of it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _factors(channels: Channels, peaks: Mapping[str, Peaks]) -> Array:
             room = np.divide(seen.highest(), own, out=np.full(len(own), np.inf), where=own > 0)
             np.minimum.at(factors, channels.roots(value), np.maximum(room, 1.0) ** STRENGTH)
     factors[~channels.free() | ~np.isfinite(factors)] = 1.0
-    return np.clip(factors, 1.0, LARGEST)
+    return np.asarray(np.clip(factors, 1.0, LARGEST))
 
 
 def _scale_layer(node: ir.Node, channels: Channels, factors: Array) -> None:

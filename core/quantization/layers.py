@@ -97,7 +97,9 @@ class Layers:
             bias = shift if bias is None else bias.astype(np.float64) + shift
         stored = from_rows(integers, weight, axis).astype(np.int8)
         flat = scales.reshape(-1).astype(np.float32)
-        return Rounded(stored, flat if per_channel else np.asarray(flat[0]), axis if per_channel else None, bias)
+        return Rounded(
+            stored, flat if per_channel else np.asarray(flat[0]), axis if per_channel else None, bias
+        )
 
     def _choices(self, rows: Array, floor: Array | None) -> tuple[bool, ...]:
         """Return whether to try scales per channel: one for all is only better where biases force them up."""
@@ -160,15 +162,15 @@ def window(node: ir.Node, weight_shape: tuple[int, ...]) -> Window | None:
 def to_rows(weight: Array, axis: int, groups: int) -> Array:
     """Return a weight as (groups, rows, inputs): a row for each output channel of a group."""
     if weight.ndim == 2 and axis == 1:
-        return weight.T[None]
-    return weight.reshape(groups, weight.shape[0] // groups, -1)
+        return np.asarray(weight.T[None])
+    return np.asarray(weight.reshape(groups, weight.shape[0] // groups, -1))
 
 
 def from_rows(rows: Array, like: Array, axis: int) -> Array:
     """Return what `to_rows` made of an array of the shape of `like`, in that shape again."""
     if like.ndim == 2 and axis == 1:
-        return rows[0].T
-    return rows.reshape(like.shape)
+        return np.asarray(rows[0].T)
+    return np.asarray(rows.reshape(like.shape))
 
 
 def _is_shared(node: ir.Node) -> bool:

@@ -103,7 +103,6 @@ class _Writer:
         If an integer kernel makes the tensor, every reader takes the pair: a float reader of its own would
         keep the runtime from fusing. Else only integer operators do, and the others keep the exact floats.
         """
-        import onnx_ir as ir
 
         scale, zero = self._scale_and_zero(value)
         quantize = self._node("QuantizeLinear", [value, scale, zero], f"{value.name}_quantized")
@@ -131,7 +130,6 @@ class _Writer:
 
     def _pad_integers(self, node: ir.Node) -> None:
         """Pad uint8 with the zero point; onnxruntime has no rule that would do so for a pair around Pad."""
-        import onnx_ir as ir
 
         value = node.outputs[0]
         scale, zero = self._scale_and_zero(value)

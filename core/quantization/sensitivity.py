@@ -1,8 +1,8 @@
 """Which parts of a model suffer most from int8, and the fewest of them to leave float for a limit to hold.
 
 Each region is quantized alone, everything else float, and its damage is the noise it puts into the outputs,
-as a share of their power: 10 ^ (−SQNR / 10). Noises of different regions are nearly independent and add up, so
-regions are left float from the most damaging on. How many are needed is found by halving, on models built and
+as a share of their power: 10 ^ (−SQNR / 10). Noises of different regions are nearly independent and add up,
+so regions are left float from the most damaging on. How many are needed is found on models that are built and
 compared, not on the sum.
 """
 
@@ -12,14 +12,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.quantization.draft import Draft, Manner, Names
 from onnx_pare.quantization.judge import Judge
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnx_pare.bench.fidelity import Fidelity
 
 # more regions than this are joined with their neighbours
@@ -200,4 +199,4 @@ def _groups(draft: Draft, float_nodes: Names) -> list[list[str]]:
             groups.append([])
         groups[-1].append(node.name or "")
     size = -(-len(groups) // REGIONS) or 1
-    return [sum(groups[start : start + size], []) for start in range(0, len(groups), size)]
+    return [list(chain(*groups[start : start + size])) for start in range(0, len(groups), size)]

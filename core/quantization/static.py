@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from onnx_pare.graph.shapes import infer
 from onnx_pare.progress import Progress
+from onnx_pare.quantization.contest import select_measured
 from onnx_pare.quantization.draft import Draft, Manner, Names, Observe
 from onnx_pare.quantization.judge import Judge
 from onnx_pare.quantization.race import race, stopwatch, written
 from onnx_pare.quantization.refine import Split, equalized, refined
-from onnx_pare.quantization.selection import Selection, select_measured, select_predicted
+from onnx_pare.quantization.selection import Selection, select_predicted
 from onnx_pare.quantization.sensitivity import Limit, Protected, Protection
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ class Quantized:
     warnings: tuple[str, ...] = ()
 
 
-def quantize(model: ir.Model, wish: Wish, means: Means) -> Quantized:
+def quantize(model: ir.Model, baseline: ir.Model, wish: Wish, means: Means) -> Quantized:
     """Quantize a float model.
 
     Methods are judged on samples that ranges were not taken from, as far as there are enough; afterwards
@@ -94,6 +96,7 @@ def quantize(model: ir.Model, wish: Wish, means: Means) -> Quantized:
 
     Args:
         model: Its opset is 13 or newer, its BatchNormalizations are folded; it is not changed.
+        baseline: The float model that int8 must beat: `model` as it is best run in float.
         wish: What is asked for.
         means: What there is to do it with.
 
@@ -108,13 +111,13 @@ def quantize(model: ir.Model, wish: Wish, means: Means) -> Quantized:
     if wish.equalize:
         draft, notes = equalized(draft, judge, _quick(wish.manner))
     draft.calibrate(moments=True)
-    selection = _select(draft, wish, means)
+    selection = _select(draft, baseline, wish, means)
     notes |= selection.notes()
     if wish.select != "all" and not selection.wins:
         return Quantized(None, 0, notes, selection.warnings())
     manner, found = refined(draft, judge, wish.manner, selection.float_nodes)
     notes["methods"] = found
-    protected, warnings = _protect(draft, judge, manner, selection.float_nodes, wish, means)
+    protected, warnings = _protect(draft, baseline, judge, manner, selection.float_nodes, wish, means)
     notes |= protected.notes() if protected.ranking else {}
     if protected.float_nodes is None:
         return Quantized(None, 0, notes, warnings)
@@ -130,7 +133,7 @@ def quantize(model: ir.Model, wish: Wish, means: Means) -> Quantized:
     )
 
 
-def _select(draft: Draft, wish: Wish, means: Means) -> Selection:
+def _select(draft: Draft, baseline: ir.Model, wish: Wish, means: Means) -> Selection:
     if wish.select == "all":
         return Selection(frozenset(), wins=True)
     feeds = next(iter(means.samples))
@@ -142,6 +145,7 @@ def _select(draft: Draft, wish: Wish, means: Means) -> Selection:
         draft.model,
         lambda float_nodes: draft.build(quick, float_nodes),
         feeds,
+        baseline=baseline,
         fixed=wish.skipped,
         seed=means.seed,
         scratch=means.scratch,
@@ -151,13 +155,18 @@ def _select(draft: Draft, wish: Wish, means: Means) -> Selection:
 
 
 def _protect(
-    draft: Draft, judge: Judge, manner: Manner, chosen: Names, wish: Wish, means: Means
+    draft: Draft, baseline: ir.Model, judge: Judge, manner: Manner, chosen: Names, wish: Wish, means: Means
 ) -> tuple[Protected, tuple[str, ...]]:
     """Return what stays float, beside what was chosen for speed, so that the limit holds."""
     if wish.limit == Limit():
         return Protected(frozenset(), True), ()
-    timed = None if wish.select == "all" else lambda sets: _speedups(draft, [chosen | s for s in sets], wish, means)
-    protection = Protection(draft, judge, manner, wish.limit, chosen, timed, wish.budget_s)
+
+    def timed(sets: Sequence[Names]) -> list[float]:
+        return _speedups(draft, baseline, [chosen | one for one in sets], wish, means)
+
+    protection = Protection(
+        draft, judge, manner, wish.limit, chosen, None if wish.select == "all" else timed, wish.budget_s
+    )
     found = protection.fewest() if wish.strict else protection.affordable()
     said = []
     if not found.complete:
@@ -169,7 +178,9 @@ def _protect(
     return found, tuple(said)
 
 
-def _speedups(draft: Draft, sets: Sequence[Names], wish: Wish, means: Means) -> list[float]:
+def _speedups(
+    draft: Draft, baseline: ir.Model, sets: Sequence[Names], wish: Wish, means: Means
+) -> list[float]:
     """Return how much faster than float the model is with each of these sets left float."""
     feeds = next(iter(means.samples))
     if wish.select == "predicted":
@@ -177,7 +188,7 @@ def _speedups(draft: Draft, sets: Sequence[Names], wish: Wish, means: Means) -> 
         found = [select_predicted(draft.model, shapes, fixed=wish.skipped | nodes) for nodes in sets]
         return [0.0 if one.chosen is None else one.chosen.speedup for one in found]
     quick = _quick(wish.manner)
-    models = chain([draft.model], (draft.build(quick, nodes) for nodes in sets))
+    models = chain([baseline], (draft.build(quick, nodes) for nodes in sets))
     with written(models, means.scratch) as (original, *paths):
         timings = race(original, paths, stopwatch(feeds, threads=1, seed=means.seed), wish.budget_s / 2)
     return [timing.speedup for timing in timings]
@@ -199,13 +210,11 @@ def _limit(limit: Limit) -> str:
 
 def _facts(draft: Draft, manner: Manner, float_nodes: Names) -> dict[str, Any]:
     placement = draft.place(draft.model, float_nodes)
-    owners = dict.fromkeys(placement.owner.values())
-    taken: dict[str, int] = {}
-    for name, chosen in draft.ranges(manner, (value.name or "" for value in owners)).items():
-        taken[chosen.method] = taken.get(chosen.method, 0) + 1
+    owners = dict.fromkeys(value.name or "" for value in placement.owner.values())
+    taken = Counter(chosen.method for chosen in draft.ranges(manner, owners).values())
     return {
         "integer_nodes": len(placement),
         "quantized_weights": len(placement.axes),
         "quantized_tensors": len(placement.owner),
-        "ranges": taken,
+        "ranges": dict(sorted(taken.items())),
     }

@@ -23,7 +23,9 @@ NOTHING_TO_DO = f"{HEADER} g (float[N, 4] x) => (float[N, 4] y) {{ y = Relu(x) }
 
 
 def int8(**options: object) -> QuantizeInt8:
-    return QuantizeInt8(QuantizeInt8.Options.model_validate(options))
+    """Return the pass, without choices that depend on speed."""
+    given = {"select": "all", "min_sqnr_db": None, **options}
+    return QuantizeInt8(QuantizeInt8.Options.model_validate(given))
 
 
 def mlp(opset: int = 17) -> ir.Model:

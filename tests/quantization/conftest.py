@@ -42,6 +42,7 @@ def quantized(tmp_path: Path) -> Callable[..., ir.Model]:
 
     def quantize(model: ir.Model, **options: object) -> ir.Model:
         context = Context(samples=synthetic_samples(model, count=32), scratch=tmp_path)
+        options = {"select": "all", "min_sqnr_db": None, **options}
         one = QuantizeInt8(QuantizeInt8.Options.model_validate(options))
         return one.apply(model.clone(), context).model
 
