@@ -129,6 +129,7 @@ class QuantizeInt8(Pass):
 
     def _static(self, model: ir.Model, skipped: set[ir.Node], context: Context) -> Outcome:
         from onnx_pare.graph.batchnorm import fold_batch_norms
+        from onnx_pare.graph.normalize import name_nodes
         from onnx_pare.graph.opset import raise_opset
         from onnx_pare.quantization.placement import place
         from onnx_pare.quantization.preactivation import norms_as_convolutions
@@ -136,8 +137,12 @@ class QuantizeInt8(Pass):
 
         if not place(model.graph, skipped).axes:
             return Outcome(model, 0, warnings=(_nothing_to_do(model, "Conv, Gemm or MatMul"),))
-        names = frozenset(node.name or "" for node in skipped)
-        ready = raise_opset(model.clone(), OPSET_16 if self._wide() else OPSET)
+        ready = model.clone()
+        name_nodes(ready)
+        left_out = {id(node) for node in skipped}
+        pairs = zip(model.graph, ready.graph, strict=True)
+        names = frozenset(named.name or "" for node, named in pairs if id(node) in left_out)
+        ready = raise_opset(ready, OPSET_16 if self._wide() else OPSET)
         folded = fold_batch_norms(ready)  # a BatchNormalization between Conv and Relu would stay float
         baseline = ready.clone()
         converted = norms_as_convolutions(ready)

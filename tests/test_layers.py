@@ -183,7 +183,7 @@ def test_the_command_line_loads_nothing_heavy() -> None:
         ("graph.load", "from onnx_pare.pipeline.run import run"),
         ("graph.load", "from onnx_pare import cli"),
         ("cost.macs", "def f():\n    import onnx_pare.passes.base"),
-        ("quantization.qdq", "if TYPE_CHECKING:\n    from onnx_pare.calibration.data import Samples"),
+        ("cost.macs", "if TYPE_CHECKING:\n    from onnx_pare.calibration.data import Samples"),
         ("bench.latency", "import importlib\nimportlib.import_module('onnx_pare.zoo')"),
         ("passes.simplify", "from onnx_pare.passes.quantize_int8 import Q"),
         ("errors", "from onnx_pare.newcomer import x"),

@@ -85,7 +85,7 @@ def weight_scales(
 
 
 def bias_floor(bias: Array, input_scale: float) -> Array:
-    """Return the least scale of each channel's weights with which its bias fits into int32, shape (channels,).
+    """Return the least scale of each channel's weights whose bias fits into int32, shape (channels,).
 
     The bias is held at scale input_scale · scale: a channel of tiny weights with a large bias overflows
     otherwise. Half of the range is left for what is accumulated.

@@ -65,7 +65,15 @@ class Layers:
     _kept: dict[tuple[Any, ...], Array] = field(default_factory=dict)
 
     def round(
-        self, node: ir.Node, weight: Array, bias: Array | None, axis: int, input_scale: float, *, biased: bool
+        self,
+        name: str,
+        weight: Array,
+        bias: Array | None,
+        axis: int,
+        input_scale: float,
+        *,
+        biased: bool,
+        shared: bool = False,
     ) -> Rounded:
         """Return the integers of a layer.
 
@@ -73,21 +81,22 @@ class Layers:
         (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction").
 
         Args:
-            node: The layer.
+            name: The layer's.
             weight: Its weights.
             bias: Its bias, shape (channels,), or None.
             axis: The axis of the output channels.
             input_scale: The scale its input is held at.
             biased: Whether a bias can be given to a layer that has none.
+            shared: Whether other layers read the weight too: all must find the same integers.
         """
-        moments = self.moments.get(node.name or "")
-        if moments is None or not moments.seen() or _is_shared(node):
+        moments = None if shared else self.moments.get(name)
+        if moments is None or not moments.seen():
             return self._to_nearest(weight, bias, axis, input_scale)
         groups = moments.window.groups
         rows = to_rows(weight, axis, groups).astype(np.float64)
         floor = None if bias is None else bias_floor(bias, input_scale)
         tried = [
-            self._round_rows(node.name or "", rows, floor, moments, per_channel=per_channel)
+            self._round_rows(name, rows, floor, moments, per_channel=per_channel)
             for per_channel in self._choices(rows, floor)
         ]
         integers, scales, per_channel, _ = min(tried, key=lambda one: one[3])
@@ -169,11 +178,6 @@ def to_rows(weight: Array, axis: int, groups: int) -> Array:
 def from_rows(rows: Array, like: Array, axis: int) -> Array:
     """Return what `to_rows` made of an array of the shape of `like`, in that shape again."""
     if like.ndim == 2 and axis == 1:
-        return np.asarray(rows[0].T)
+        return np.ascontiguousarray(rows[0].T)
     return np.asarray(rows.reshape(like.shape))
 
-
-def _is_shared(node: ir.Node) -> bool:
-    """Tell whether other nodes read the weight too: all must find the same integers."""
-    weight = node.inputs[1]
-    return weight is None or len({use.node for use in weight.uses()}) > 1

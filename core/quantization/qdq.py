@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,8 @@ class _Writer:
         self.integers = _integers(affines)
         self.names = Names(model)
         self.native = {v for node in model.graph if placement.runs_in_integers(node) for v in outputs(node)}
+        weights = Counter(node.inputs[1] for node in placement.axes)
+        self.shared = {value for value, readers in weights.items() if readers > 1}
         self._parameters: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}
         self._weights: dict[tuple[Any, ...], ir.Value] = {}
 
@@ -162,7 +165,10 @@ class _Writer:
         input_scale = float(self._affine(source).scale)
         flat = None if bias is None else bias.reshape(-1)
         biased = node.op_type in ("Conv", "Gemm")
-        found = self.layers.round(node, weight, flat, axis, input_scale, biased=biased)
+        shared = node.inputs[1] in self.shared
+        found = self.layers.round(
+            node.name or "", weight, flat, axis, input_scale, biased=biased, shared=shared
+        )
         node.replace_input_with(1, self._integer_weight(node.inputs[1], found))
         if found.bias is None:
             return

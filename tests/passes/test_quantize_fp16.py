@@ -467,7 +467,7 @@ def test_speed_is_said_plainly(interval: tuple[float, float], said: str) -> None
 
 
 REAL = {
-    "resnet20_cifar10": 60, "mobilenet_v1_025_224_imagenet": 30, "silero_vad_16k": 48, "nnsplit_en": 60,
+    "resnet20_cifar10": 60, "mobilenet_v1_025_224_imagenet": 30, "silero_vad_16k": 36, "nnsplit_en": 60,
     "dtln_1": 60, "alibaba_mobilenet_cifar10": 40, "basic_pitch": 28, "ultraface_rfb320": 60,
 }  # fmt: skip
 

@@ -71,7 +71,8 @@ def converted(tmp_path: Path) -> Check:
 
 
 def test_every_operator_of_the_placement_has_a_form():
-    assert set(FORMS) == set(kernels.ANCHORS) | set(kernels.FOLLOWERS)
+    written_as_others = {"HardSigmoid", "HardSwish"}
+    assert set(FORMS) | written_as_others == set(kernels.ANCHORS) | set(kernels.FOLLOWERS)
 
 
 @pytest.mark.parametrize("hold", [lambda model: model, signed], ids=["uint8", "int8"])
@@ -116,8 +117,10 @@ def test_anchors_become_integer_operators(
         b=(channels,),
     )
     found = operators(converted(hold(quantized(model, per_channel=per_channel))))
-    assert not found.keys() & {"Conv", "Gemm", "MatMul", "Relu", "Clip", "Add"}
-    assert found["QuantizeLinear"] == 1
+    # MatMulIntegerToFloat makes floats, so that a Relu has work to do
+    left = {"Relu"} if found["MatMulIntegerToFloat"] else set[str]()
+    assert not found.keys() & ({"Conv", "Gemm", "MatMul", "Relu", "Clip", "Add"} - left)
+    assert found["QuantizeLinear"] == 1 + len(left & found.keys())
 
 
 DENSE = {
