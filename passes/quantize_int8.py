@@ -58,9 +58,10 @@ class Options(PassOptions):
         description="weights of 7 bits, which cannot saturate without an 8-bit dot product; auto: where this"
         " CPU has none (static)",
     )
-    select: Literal["all", "measured", "predicted"] = Field(
-        "measured",
-        description="what runs in integers: all that can, or what is faster so, timed or predicted (static)",
+    select: Literal["auto", "all", "measured", "predicted"] = Field(
+        "auto",
+        description="what runs in integers: all that can, or what is timed or predicted to be faster; auto:"
+        " predicted where this CPU's kernel times are known, then timed against float (static)",
     )
     min_sqnr_db: float | Literal["auto"] | None = Field(
         "auto",
@@ -149,7 +150,7 @@ class QuantizeInt8(Pass):
         found = quantize(ready, baseline, self._wish(names), self._means(context))
         warnings = tuple(f"quantize_int8: {said}" for said in (*found.warnings, *self._said()))
         if found.model is None:
-            return Outcome(model, 0, found.notes, warnings)
+            return Outcome(model, 0, found.notes, (*warnings, f"quantize_int8: {_instead(model)}"))
         notes = {
             **found.notes,
             "folded_batch_norms": folded,
@@ -256,6 +257,13 @@ class QuantizeInt8(Pass):
             "saved_bytes": saved_bytes,
         }
         return Outcome(model, len(plan.nodes), notes)
+
+
+def _instead(model: ir.Model) -> str:
+    """Return what a user can do about a model that static int8 does not make faster."""
+    dynamic = {"LSTM", "MatMul", "Attention"} & {node.op_type for node in model.graph}
+    other = f"mode: dynamic may be faster ({', '.join(sorted(dynamic))}), and " if dynamic else ""
+    return f"{other}select: all makes the file smaller all the same"
 
 
 def _nothing_to_do(model: ir.Model, kinds: str) -> str:

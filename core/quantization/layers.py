@@ -180,4 +180,3 @@ def from_rows(rows: Array, like: Array, axis: int) -> Array:
     if like.ndim == 2 and axis == 1:
         return np.ascontiguousarray(rows[0].T)
     return np.asarray(rows.reshape(like.shape))
-

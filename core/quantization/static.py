@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from onnx_pare.graph.shapes import infer
+from onnx_pare.graph.session import Feeds
+from onnx_pare.graph.shapes import Shapes, infer
 from onnx_pare.progress import Progress
 from onnx_pare.quantization.contest import select_measured
 from onnx_pare.quantization.draft import Draft, Manner, Names, Observe
 from onnx_pare.quantization.judge import Judge
+from onnx_pare.quantization.kernel_costs import kernel_costs
+from onnx_pare.quantization.placement import Placement
 from onnx_pare.quantization.race import race, stopwatch, written
 from onnx_pare.quantization.refine import Split, equalized, refined
 from onnx_pare.quantization.selection import Selection, select_predicted
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 
     from onnx_pare.calibration.data import Samples
 
-Select = Literal["all", "measured", "predicted"]
+Select = Literal["auto", "all", "measured", "predicted"]
+# seconds for the last word: the finished model against the float one
+CHECK_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,9 @@ class Wish:
     Attributes:
         manner: How activations and weights become integers, every method that may help included.
         equalize: Whether cross-layer equalization may be used.
-        select: What runs in integers: all that can, or what is measured or predicted to be faster so.
+        select: What runs in integers: all that can, or what is measured or predicted to be faster so. `auto`
+            predicts where the cost table is of this CPU, so that the choice is always the same, and times
+            the finished model; elsewhere it measures.
         limit: What the outputs must keep.
         strict: Whether the limit goes before speed: a model that meets it only slower than float stays float.
         skipped: Names of nodes that stay float.
@@ -43,7 +50,7 @@ class Wish:
 
     manner: Manner
     equalize: bool = True
-    select: Select = "measured"
+    select: Select = "auto"
     limit: Limit = field(default_factory=Limit)
     strict: bool = False
     skipped: Names = frozenset()
@@ -111,87 +118,119 @@ def quantize(model: ir.Model, baseline: ir.Model, wish: Wish, means: Means) -> Q
     if wish.equalize:
         draft, notes = equalized(draft, judge, _quick(wish.manner))
     draft.calibrate(moments=True)
-    selection = _select(draft, baseline, wish, means)
-    notes |= selection.notes()
-    if wish.select != "all" and not selection.wins:
-        return Quantized(None, 0, notes, selection.warnings())
-    manner, found = refined(draft, judge, wish.manner, selection.float_nodes)
-    notes["methods"] = found
-    protected, warnings = _protect(draft, baseline, judge, manner, selection.float_nodes, wish, means)
-    notes |= protected.notes() if protected.ranking else {}
-    if protected.float_nodes is None:
-        return Quantized(None, 0, notes, warnings)
-    float_nodes = selection.float_nodes | protected.float_nodes
-    if split.check is not means.samples and split.fit is not means.samples:
-        draft.extend(split.check)
-    result = draft.build(manner, float_nodes)
-    return Quantized(
-        result,
-        len(draft.place(draft.model, float_nodes)),
-        notes | _facts(draft, manner, float_nodes),
-        (*selection.caveats, *warnings),
-    )
+    job = _Job(draft, baseline, judge, split, means)
+    if wish.select != "auto":
+        return job.run(wish, notes)
+    if kernel_costs().exact:
+        found = job.run(replace(wish, select="predicted"), notes, timed=True)
+        if found.model is not None:
+            return found
+    return job.run(replace(wish, select="measured"), notes)
 
 
-def _select(draft: Draft, baseline: ir.Model, wish: Wish, means: Means) -> Selection:
-    if wish.select == "all":
-        return Selection(frozenset(), wins=True)
-    feeds = next(iter(means.samples))
-    if wish.select == "predicted":
-        shapes = infer(draft.model, {name: feed.shape for name, feed in feeds.items()})
-        return select_predicted(draft.model, shapes, fixed=wish.skipped)
-    quick = _quick(wish.manner)
-    return select_measured(
-        draft.model,
-        lambda float_nodes: draft.build(quick, float_nodes),
-        feeds,
-        baseline=baseline,
-        fixed=wish.skipped,
-        seed=means.seed,
-        scratch=means.scratch,
-        progress=means.progress,
-        budget_s=wish.budget_s,
-    )
+@dataclass(frozen=True)
+class _Job:
+    """A calibrated model on its way to integers."""
 
+    draft: Draft
+    baseline: ir.Model
+    judge: Judge
+    split: Split
+    means: Means
 
-def _protect(
-    draft: Draft, baseline: ir.Model, judge: Judge, manner: Manner, chosen: Names, wish: Wish, means: Means
-) -> tuple[Protected, tuple[str, ...]]:
-    """Return what stays float, beside what was chosen for speed, so that the limit holds."""
-    if wish.limit == Limit():
-        return Protected(frozenset(), True), ()
+    def run(self, wish: Wish, notes: dict[str, Any], *, timed: bool = False) -> Quantized:
+        """Place, refine, protect and build.
 
-    def timed(sets: Sequence[Names]) -> list[float]:
-        return _speedups(draft, baseline, [chosen | one for one in sets], wish, means)
+        Args:
+            wish: What is asked for; `select` is not `auto`.
+            notes: What is known so far.
+            timed: Whether not the prediction, but a timing decides whether int8 is faster than float.
+        """
+        selection = self._select(wish)
+        notes = notes | selection.notes()
+        if wish.select != "all" and not (selection.wins or (timed and selection.chosen)):
+            return Quantized(None, 0, notes, selection.warnings())
+        manner, found = refined(self.draft, self.judge, wish.manner, selection.float_nodes)
+        notes["methods"] = found
+        protected, warnings = self._protect(manner, selection.float_nodes, wish)
+        notes |= protected.notes() if protected.ranking else {}
+        if protected.float_nodes is None:
+            return Quantized(None, 0, notes, warnings)
+        float_nodes = selection.float_nodes | protected.float_nodes
+        placement = self.draft.place(self.draft.model, float_nodes)
+        if not placement.axes or (timed and self._slower(manner, float_nodes)):
+            return Quantized(None, 0, notes, (*warnings, "int8 is not faster than float here; left float"))
+        if self.split.check is not self.means.samples and self.split.fit is not self.means.samples:
+            self.draft.extend(self.split.check)
+        return Quantized(
+            self.draft.build(manner, float_nodes),
+            len(placement),
+            notes | _facts(self.draft, placement, manner),
+            (*selection.caveats, *warnings),
+        )
 
-    protection = Protection(
-        draft, judge, manner, wish.limit, chosen, None if wish.select == "all" else timed, wish.budget_s
-    )
-    found = protection.fewest() if wish.strict else protection.affordable()
-    said = []
-    if not found.complete:
-        said.append("time ran out while layers were ranked by their damage: time_budget_s gives more")
-    if found.float_nodes is None:
-        said.append(f"int8 is not faster than float where {_limit(wish.limit)} holds; left float")
-    elif not found.met and wish.strict:
-        said.append(f"{_limit(wish.limit)} does not hold even so: see the ranking in the report")
-    return found, tuple(said)
+    def _select(self, wish: Wish) -> Selection:
+        if wish.select == "all":
+            return Selection(frozenset(), wins=True)
+        if wish.select == "predicted":
+            return select_predicted(self.draft.model, self._shapes(), fixed=wish.skipped)
+        quick = _quick(wish.manner)
+        return select_measured(
+            self.draft.model,
+            lambda float_nodes: self.draft.build(quick, float_nodes),
+            self._feeds(),
+            baseline=self.baseline,
+            fixed=wish.skipped,
+            seed=self.means.seed,
+            scratch=self.means.scratch,
+            progress=self.means.progress,
+            budget_s=wish.budget_s,
+        )
 
+    def _protect(self, manner: Manner, chosen: Names, wish: Wish) -> tuple[Protected, tuple[str, ...]]:
+        """Return what stays float, beside what was chosen for speed, so that the limit holds."""
+        if wish.limit == Limit():
+            return Protected(frozenset(), True), ()
 
-def _speedups(
-    draft: Draft, baseline: ir.Model, sets: Sequence[Names], wish: Wish, means: Means
-) -> list[float]:
-    """Return how much faster than float the model is with each of these sets left float."""
-    feeds = next(iter(means.samples))
-    if wish.select == "predicted":
-        shapes = infer(draft.model, {name: feed.shape for name, feed in feeds.items()})
-        found = [select_predicted(draft.model, shapes, fixed=wish.skipped | nodes) for nodes in sets]
-        return [0.0 if one.chosen is None else one.chosen.speedup for one in found]
-    quick = _quick(wish.manner)
-    models = chain([baseline], (draft.build(quick, nodes) for nodes in sets))
-    with written(models, means.scratch) as (original, *paths):
-        timings = race(original, paths, stopwatch(feeds, threads=1, seed=means.seed), wish.budget_s / 2)
-    return [timing.speedup for timing in timings]
+        def speedups(sets: Sequence[Names]) -> list[float]:
+            return self._speedups([chosen | one for one in sets], wish)
+
+        fast = None if wish.select == "all" else speedups
+        protection = Protection(self.draft, self.judge, manner, wish.limit, chosen, fast, wish.budget_s)
+        found = protection.fewest() if wish.strict else protection.affordable()
+        said = []
+        if not found.complete:
+            said.append("time ran out while layers were ranked by their damage: time_budget_s gives more")
+        if found.float_nodes is None:
+            said.append(f"int8 is not faster than float where {_limit(wish.limit)} holds; left float")
+        elif not found.met and wish.strict:
+            said.append(f"{_limit(wish.limit)} does not hold even so: see the ranking in the report")
+        return found, tuple(said)
+
+    def _speedups(self, sets: Sequence[Names], wish: Wish) -> list[float]:
+        """Return how much faster than float the model is with each of these sets left float."""
+        if wish.select == "predicted":
+            shapes = self._shapes()
+            found = [select_predicted(self.draft.model, shapes, fixed=wish.skipped | nodes) for nodes in sets]
+            return [0.0 if one.chosen is None else one.chosen.speedup for one in found]
+        quick = _quick(wish.manner)
+        return self._timed((self.draft.build(quick, nodes) for nodes in sets), wish.budget_s / 2)
+
+    def _slower(self, manner: Manner, float_nodes: Names) -> bool:
+        (speedup,) = self._timed([self.draft.build(_quick(manner), float_nodes)], CHECK_S)
+        return speedup < 1.0
+
+    def _timed(self, forms: Iterable[ir.Model], budget_s: float) -> list[float]:
+        """Return how much faster than the baseline each form is, timed in turn on this machine."""
+        with written(chain([self.baseline], forms), self.means.scratch) as (original, *paths):
+            measure = stopwatch(self._feeds(), threads=1, seed=self.means.seed)
+            return [timing.speedup for timing in race(original, paths, measure, budget_s)]
+
+    def _feeds(self) -> Feeds:
+        return next(iter(self.means.samples))
+
+    def _shapes(self) -> Shapes:
+        return infer(self.draft.model, {name: feed.shape for name, feed in self._feeds().items()})
 
 
 def _quick(manner: Manner) -> Manner:
@@ -208,8 +247,7 @@ def _limit(limit: Limit) -> str:
     return " and ".join(parts)
 
 
-def _facts(draft: Draft, manner: Manner, float_nodes: Names) -> dict[str, Any]:
-    placement = draft.place(draft.model, float_nodes)
+def _facts(draft: Draft, placement: Placement, manner: Manner) -> dict[str, Any]:
     owners = dict.fromkeys(value.name or "" for value in placement.owner.values())
     taken = Counter(chosen.method for chosen in draft.ranges(manner, owners).values())
     return {
