@@ -20,7 +20,7 @@ from onnx_pare.cli import console, main
 
 RECIPE = """version: 1
 calibration: {samples: 4}
-passes: [quantize_int8]
+passes: [{quantize_int8: {select: all}}]
 benchmark: {profiles: []}
 """
 

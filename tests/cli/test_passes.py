@@ -47,7 +47,7 @@ def test_show_gives_type_range_and_default() -> None:
     text = run("show", "quantize_int8")
     assert "  percentile: number above 50, to 100; default 99.99\n" in text
     assert "  mode: static | dynamic; default static\n" in text
-    assert "  per_channel: true or false; default true\n" in text
+    assert "  per_channel: true or false or auto; default auto\n" in text
 
 
 def test_an_unknown_name_gets_a_suggestion() -> None:

@@ -33,7 +33,7 @@ def report(tmp_path: Path) -> Report:
     gates = ", ".join(f"'{metric}>=-1000'" for metric in METRICS)
     (tmp_path / "r.yaml").write_text(
         "version: 1\ncalibration: {data: val.npz, samples: 20}\nevaluation: {data: val.npz}\n"
-        f"passes: [quantize_int8]\nbenchmark: {{runs: 3}}\ngates: [{gates}]\n"
+        f"passes: [{{quantize_int8: {{select: all}}}}]\nbenchmark: {{runs: 3}}\ngates: [{gates}]\n"
     )
     return run(Job(tmp_path / "net.onnx", load_recipe(str(tmp_path / "r.yaml"))))
 

@@ -40,7 +40,7 @@ def recipe(folder: Path, text: str) -> Recipe:
 
 
 def test_the_result_lies_beside_the_model_and_loads(model: Path, tmp_path: Path):
-    report = run(Job(model, recipe(tmp_path, "passes: [quantize_int8]")))
+    report = run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]")))
     assert report.output is not None
     assert report.output.path == tmp_path / "net.test.onnx"
     assert report.output.sha256 == hashlib.sha256(report.output.path.read_bytes()).hexdigest()
@@ -51,7 +51,7 @@ def test_the_result_lies_beside_the_model_and_loads(model: Path, tmp_path: Path)
 
 def test_the_report_has_the_documented_keys_and_no_nan(model: Path, tmp_path: Path):
     np.savez(tmp_path / "val.npz", x=np.eye(16, dtype=np.float32), y=np.arange(16) % 5)
-    text = "passes: [quantize_int8]\nevaluation: {data: val.npz}\ngates: [sqnr_db>=10, top1_drop<=1]"
+    text = "passes: [{quantize_int8: {select: all}}]\nevaluation: {data: val.npz}\ngates: [sqnr_db>=10, top1_drop<=1]"
     text = text.replace("passes", "calibration: {samples: 4}\npasses")
     (tmp_path / "test.yaml").write_text(f"version: 1\nbenchmark: {{runs: 3}}\n{text}")
     report = run(Job(model, load_recipe(str(tmp_path / "test.yaml")), seed=3, command="optimize net.onnx"))
@@ -77,13 +77,13 @@ def test_the_report_has_the_documented_keys_and_no_nan(model: Path, tmp_path: Pa
 
 
 def test_gates_that_are_not_met_still_write(model: Path, tmp_path: Path):
-    report = run(Job(model, recipe(tmp_path, "passes: [quantize_int8]\ngates: ['size_ratio<=0.01']")))
+    report = run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]\ngates: ['size_ratio<=0.01']")))
     assert not report.passed
     assert (tmp_path / "net.test.onnx").is_file()
 
 
 def test_the_same_seed_gives_the_same_bytes(model: Path, tmp_path: Path):
-    one = recipe(tmp_path, "passes: [quantize_int8]")
+    one = recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]")
     shas = {run(Job(model, one, tmp_path / f"{i}.onnx", seed=7)).output.sha256 for i in (0, 1)}  # type: ignore[union-attr]
     assert len(shas) == 1
 
@@ -93,7 +93,7 @@ def test_a_model_that_nothing_changes_is_copied_byte_for_byte(tmp_path: Path):
         '<ir_version: 8, opset_import: ["": 17]> g (float[N, 4] x) => (float[N, 4] y) { y = Relu(x) }'
     )
     write_model(net, tmp_path / "net.onnx")
-    run(Job(tmp_path / "net.onnx", recipe(tmp_path, "passes: [quantize_int8]")))
+    run(Job(tmp_path / "net.onnx", recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]")))
     assert (tmp_path / "net.test.onnx").read_bytes() == (tmp_path / "net.onnx").read_bytes()
 
 
@@ -101,7 +101,7 @@ def test_an_ir_version_newer_than_onnxruntime_s_is_lowered(model: Path, tmp_path
     net = load_model(model)
     net.ir_version = onnx.IR_VERSION
     model.write_bytes(serialize(net))
-    report = run(Job(model, recipe(tmp_path, "passes: [quantize_int8]")))
+    report = run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]")))
     assert report.output is not None
     newest = newest_ir_version()
     assert newest is not None
@@ -109,7 +109,7 @@ def test_an_ir_version_newer_than_onnxruntime_s_is_lowered(model: Path, tmp_path
 
 
 def test_synthetic_calibration_is_said(model: Path, tmp_path: Path):
-    report = run(Job(model, recipe(tmp_path, "passes: [quantize_int8]")))
+    report = run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]")))
     assert any("synthetic" in warning for warning in report.warnings)
 
 
@@ -119,7 +119,7 @@ def test_a_pass_that_reads_no_samples_does_not_ask_for_data(model: Path, tmp_pat
 
 
 def test_outputs_far_from_the_original_are_said(model: Path, tmp_path: Path):
-    near = run(Job(model, recipe(tmp_path, "passes: [quantize_int8]")))
+    near = run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]")))
     far = run(Job(model, recipe(tmp_path, "passes: [{prune_magnitude: {sparsity: 0.9}}]"), overwrite=True))
     assert not any("far from" in warning for warning in near.warnings)
     assert any("far from the original's" in warning for warning in far.warnings)
@@ -127,7 +127,7 @@ def test_outputs_far_from_the_original_are_said(model: Path, tmp_path: Path):
 
 def test_an_existing_output_is_kept_unless_told_otherwise(model: Path, tmp_path: Path):
     (tmp_path / "net.test.onnx").write_text("mine")
-    one = recipe(tmp_path, "passes: [quantize_int8]")
+    one = recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]")
     with pytest.raises(OutputError, match="exists already"):
         run(Job(model, one))
     assert (tmp_path / "net.test.onnx").read_text() == "mine"
@@ -138,7 +138,7 @@ def test_an_existing_output_is_kept_unless_told_otherwise(model: Path, tmp_path:
 def test_the_input_is_never_the_output(model: Path, tmp_path: Path):
     before = model.read_bytes()
     with pytest.raises(OutputError, match="is the input model"):
-        run(Job(model, recipe(tmp_path, "passes: [quantize_int8]"), model, overwrite=True))
+        run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]"), model, overwrite=True))
     assert model.read_bytes() == before
 
 
@@ -151,5 +151,5 @@ def test_ctrl_c_leaves_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(measure, "measure", interrupted)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
-        run(Job(model, recipe(tmp_path, "passes: [quantize_int8]")))
+        run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]")))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "test.yaml"]
