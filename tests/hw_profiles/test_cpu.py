@@ -114,3 +114,23 @@ def test_this_machine() -> None:
     assert found.name
     for feature in cpu.of_family(found.family):
         assert found.has(feature.name) in (True, False, None)
+
+
+@pytest.mark.parametrize(
+    ("family", "flags", "saturates"),
+    [
+        ("x86", (), True),
+        ("x86", ("AVX2", "AVX512F"), True),
+        ("x86", ("AVX2", "AVX512-VNNI"), False),
+        ("x86", ("AVX2", "AVX-VNNI"), False),
+        ("x86", ("AMX-INT8",), False),
+        ("x86", None, None),
+        ("arm", (), False),
+        ("arm", ("DotProd",), False),
+        ("unknown", None, None),
+    ],
+)
+def test_x86_without_a_dot_product_saturates(
+    family: str, flags: tuple[str, ...] | None, saturates: bool | None
+) -> None:
+    assert cpu.CpuFeatures("one", family, 1, flags).saturates() is saturates

@@ -8,14 +8,19 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from onnx_pare.bench.fidelity import compare
 from onnx_pare.calibration.data import open_samples
 from onnx_pare.calibration.labelled import open_labelled
 from onnx_pare.calibration.preprocess import PRESETS
 from onnx_pare.errors import UsageError
 from onnx_pare.graph.load import load_model
 from onnx_pare.graph.save import write_model
+from onnx_pare.hw_profiles import cpu
 from onnx_pare.passes.base import Context, Outcome
 from onnx_pare.passes.quantize_int8 import QuantizeInt8
+from onnx_pare.quantization import contest
+from onnx_pare.quantization.sensitivity import Limit
+from onnx_pare.quantization.static import Wish
 
 Check = Callable[..., Outcome]
 HEADER = '<ir_version: 8, opset_import: ["": 17]>'
@@ -127,6 +132,87 @@ def test_format_qoperator_writes_integer_operators_and_counts_them(context: Call
 def test_format_qoperator_is_refused_where_it_would_do_nothing():
     with pytest.raises(ValueError, match="format: qoperator needs mode: static"):
         int8(format="qoperator", mode="dynamic")
+
+
+@pytest.mark.parametrize(("reduce_range", "limit", "at_risk"), [(True, 64, 0), (False, 127, 1)])
+def test_reduce_range_gives_weights_of_7_bits(
+    reduce_range: bool, limit: int, at_risk: int, context: Callable[..., Context]
+):
+    model = mlp()
+    outcome = int8(reduce_range=reduce_range).apply(model, context(model, count=16))
+    arrays = [tensor.const_value.numpy() for tensor in outcome.model.graph.initializers.values()]
+    largest = max(int(np.abs(array.astype(int)).max()) for array in arrays if array.dtype == np.int8)
+    assert 0.9 * limit < largest <= limit
+    assert outcome.notes["layers_that_saturate_without_dot_product"] == at_risk
+
+
+@pytest.mark.parametrize("saturates", [True, False, None])
+def test_reduce_range_auto_asks_the_cpu(saturates: bool | None, monkeypatch: pytest.MonkeyPatch):
+    flags = {True: (), False: ("AVX-VNNI",), None: None}[saturates]
+    monkeypatch.setattr(cpu, "features", lambda: cpu.CpuFeatures("one", "x86", 1, flags))
+    assert int8()._wish(frozenset()).manner.layers.limit == (64 if saturates else 127)
+
+
+@pytest.mark.parametrize("activations", ["uint8", "int8", "uint16", "int16"])
+def test_activations_are_held_as_asked_for(activations: str, context: Callable[..., Context], tmp_path: Path):
+    model = mlp()
+    setting = context(model, count=16)
+    outcome = int8(activations=activations).apply(model.clone(), setting)
+    zeros = [n.inputs[2].const_value for n in outcome.model.graph if n.op_type == "QuantizeLinear"]
+    assert {str(zero.numpy().dtype) for zero in zeros} == {activations}
+    wide = activations.endswith("16")
+    assert outcome.model.graph.opset_imports[""] == (21 if wide else 17)
+    assert any("no kernels" in said for said in outcome.warnings) == wide
+    for path, each in ((tmp_path / "a.onnx", model), (tmp_path / "b.onnx", outcome.model)):
+        write_model(each, path)
+    sqnr_db = compare(tmp_path / "a.onnx", tmp_path / "b.onnx", setting.samples).sqnr_db
+    assert sqnr_db is not None
+    assert sqnr_db > 30
+
+
+def test_a_model_that_int8_makes_slower_stays_as_it_is(
+    check_untouched: Check, monkeypatch: pytest.MonkeyPatch
+):
+    def slower(*args: object, **options: object) -> Callable[..., np.ndarray]:
+        return lambda paths, budget_s: np.array([[1.0] + [2.0] * (len(paths) - 1)] * 10)
+
+    monkeypatch.setattr(contest, "stopwatch", slower)
+    outcome = check_untouched(int8(select="measured"), mlp(11))
+    assert "quantize_int8: int8 is not faster than float here" in outcome.warnings[0]
+    assert outcome.notes["placement_speedup"] == 0.5
+
+
+OPTIONS = [
+    ({}, lambda wish: (wish.limit, wish.strict) == (Limit(20.0), False)),
+    ({"min_sqnr_db": 30.0}, lambda wish: (wish.limit, wish.strict) == (Limit(30.0), True)),
+    ({"min_sqnr_db": None}, lambda wish: wish.limit == Limit()),
+    ({"max_top1_drop": 0.01}, lambda wish: (wish.limit, wish.strict) == (Limit(20.0, 0.01), True)),
+    ({"time_budget_s": 7.0}, lambda wish: wish.budget_s == 7.0),
+    ({"equalize": False}, lambda wish: not wish.equalize),
+    ({"round": "nearest"}, lambda wish: not wish.manner.layers.adaptive),
+    ({"clip_weights": False}, lambda wish: not wish.manner.layers.clip),
+    ({"correct_bias": False}, lambda wish: not wish.manner.layers.correct),
+    ({"per_channel": False}, lambda wish: wish.manner.layers.per_channel is False),
+    ({"calibration": "percentile", "percentile": 99.0}, lambda wish: wish.manner.percentile == 99.0),
+    ({"select": "predicted"}, lambda wish: wish.select == "predicted"),
+    ({"select": "measured", "activations": "int16"}, lambda wish: wish.select == "all"),
+]
+
+
+@pytest.mark.parametrize(("options", "granted"), OPTIONS, ids=[str(given) for given, _ in OPTIONS])
+def test_options_reach_what_quantizes_and_are_not_there_without(
+    options: dict[str, object], granted: Callable[[Wish], bool]
+):
+    assert granted(QuantizeInt8(QuantizeInt8.Options.model_validate(options))._wish(frozenset()))
+    default = QuantizeInt8()._wish(frozenset())
+    assert granted(default) == (options == {})
+
+
+def test_notes_say_what_was_done(context: Callable[..., Context]):
+    model = mlp()
+    notes = int8().apply(model, context(model, count=16)).notes
+    assert {"methods", "integer_nodes", "quantized_weights", "quantized_tensors", "ranges"} <= set(notes)
+    assert {"folded_batch_norms", "batch_norms_as_convolutions"} <= set(notes)
 
 
 @pytest.mark.parametrize("calibration", ["minmax", "percentile"])

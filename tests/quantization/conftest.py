@@ -16,8 +16,11 @@ from onnx_pare.graph.save import write_model
 from onnx_pare.graph.session import Session
 from onnx_pare.passes.base import Context
 from onnx_pare.passes.quantize_int8 import QuantizeInt8
+from onnx_pare.quantization.draft import Draft, Names
+from onnx_pare.quantization.race import Stopwatch
 
 HEADER = '<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>'
+NONE: Names = frozenset()
 
 
 def with_weights(text: str, seed: int = 0, **shapes: tuple[int, ...]) -> ir.Model:
@@ -76,3 +79,39 @@ def sqnr_db(tmp_path: Path) -> Callable[[ir.Model, ir.Model], float]:
         return found
 
     return measure
+
+
+@pytest.fixture
+def drafted(tmp_path: Path) -> Callable[..., Draft]:
+    """Return a function that makes a draft of a model over seeded synthetic input, calibrated if asked to."""
+
+    def make(model: ir.Model, *, count: int = 16, calibrate: bool = True, skipped: Names = NONE) -> Draft:
+        samples = synthetic_samples(model, count=count)
+        draft = Draft(model, samples, Context(samples, tmp_path).observe_over, skipped)
+        if calibrate:
+            draft.calibrate(moments=True)
+        return draft
+
+    return make
+
+
+@pytest.fixture
+def told_times(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return a function after which every int8 model is so many times as fast as the float one."""
+    from onnx_pare.quantization import contest, static
+
+    def tell(speedup: float) -> None:
+        def stopwatch(*args: object, **options: object) -> Stopwatch:
+            return lambda paths, budget_s: np.array([[speedup] + [1.0] * (len(paths) - 1)] * 10)
+
+        for module in (contest, static):
+            monkeypatch.setattr(module, "stopwatch", stopwatch)
+
+    return tell
+
+
+def named(model: ir.Model) -> ir.Model:
+    """Name every node after its first output."""
+    for node in model.graph:
+        node.name = node.outputs[0].name
+    return model
