@@ -14,11 +14,11 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 # rows taken of all samples together: several per unknown of a block
-ROWS = 4096
+ROWS = 2048
 # inputs whose covariance is kept with each other; with all of them, memory would grow with their square
 BLOCK = 144
 # patches that are added to the sums together
-AT_ONCE = 512
+AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,9 @@ class Moments:
     _second: Array | None = None
     _waiting: list[Array] = field(default_factory=list)
     _updates: int = 0
-    _covariance: Array | None = None
 
     def update(self, array: Array) -> None:
         """Take in one more activation, shape (samples, channels, …) or (…, inputs)."""
-        self._covariance = None
         share = -(-ROWS // max(self.samples, 1)) * max(array.shape[0] if array.ndim else 1, 1)
         patches = self.window.patches(array, share, np.random.default_rng(self._updates))
         self._updates += 1
@@ -103,10 +101,8 @@ class Moments:
     def covariance(self) -> Array:
         """Return Cov[x] by blocks, shape (groups, blocks, block, block); inputs beyond the last are 0."""
         first, second = self._sums()
-        if self._covariance is None:
-            mean = (first / self.rows).reshape(*second.shape[:3])
-            self._covariance = np.asarray(second / self.rows - mean[..., :, None] * mean[..., None, :])
-        return self._covariance
+        mean = (first / self.rows).reshape(*second.shape[:3])
+        return np.asarray(second / self.rows - mean[..., :, None] * mean[..., None, :])
 
     def _sums(self) -> tuple[Array, Array]:
         self._add()

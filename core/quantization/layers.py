@@ -124,16 +124,19 @@ class Layers:
         covariance = moments.covariance()
         variances = np.diagonal(covariance, axis1=2, axis2=3).reshape(len(rows), -1)[:, : rows.shape[2]]
         scales = self._scales(rows, variances, floor, per_channel=per_channel)
-        key = (name, self.limit, self.adaptive, scales.tobytes(), hash(rows.tobytes()))
-        if key not in self._kept:
-            if self.adaptive:
-                found = round_weights(rows, scales, covariance, self.limit)
-            else:
-                found = np.clip(np.round(rows / scales[..., None]), -self.limit, self.limit)
-            self._kept[key] = found.astype(np.int8)
-        integers = self._kept[key].astype(np.float64)
+        if self.adaptive:
+            integers = self._adapted(name, rows, scales, covariance)
+        else:
+            integers = np.clip(np.round(rows / scales[..., None]), -self.limit, self.limit)
         lost = np.square(rows - integers * scales[..., None])
         return integers, scales, per_channel, float(np.einsum("gok,gk->", lost, variances))
+
+    def _adapted(self, name: str, rows: Array, scales: Array, covariance: Array) -> Array:
+        """Return the integers of least error; they are kept, since candidates share most of their layers."""
+        key = (name, self.limit, scales.tobytes(), hash(rows.tobytes()))
+        if key not in self._kept:
+            self._kept[key] = round_weights(rows, scales, covariance, self.limit).astype(np.int8)
+        return self._kept[key].astype(np.float64)
 
     def _scales(self, rows: Array, variances: Array, floor: Array | None, *, per_channel: bool) -> Array:
         if self.clip and per_channel:

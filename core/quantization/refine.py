@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from onnx_pare.bench.tally import json_db
 from onnx_pare.calibration.peaks import Peaks
 from onnx_pare.quantization.draft import Draft, Manner
 from onnx_pare.quantization.equalization import equalizable, equalize
@@ -47,7 +48,6 @@ class Split:
 LEFT_OUT: Mapping[str, Callable[[Manner], Manner]] = {
     "calibration": lambda manner: replace(manner, ranges="minmax") if manner.ranges == "auto" else manner,
     "round": lambda manner: replace(manner, layers=replace(manner.layers, adaptive=False)),
-    "clip_weights": lambda manner: replace(manner, layers=replace(manner.layers, clip=False)),
     "correct_bias": lambda manner: replace(manner, layers=replace(manner.layers, correct=False)),
 }
 
@@ -75,7 +75,11 @@ def equalized(draft: Draft, judge: Judge, manner: Manner) -> tuple[Draft, dict[s
     kept = equalized_db > plain_db + WORTH_DB
     notes = {
         "equalized_channels": scaled if kept else 0,
-        "equalization": {"sqnr_db_without": plain_db, "sqnr_db_with": equalized_db, "kept": kept},
+        "equalization": {
+            "sqnr_db_without": json_db(plain_db),
+            "sqnr_db_with": json_db(equalized_db),
+            "kept": kept,
+        },
     }
     return (replace(draft, model=candidate, histograms={}, moments={}, _ranges={}) if kept else draft), notes
 
@@ -85,14 +89,15 @@ def refined(
 ) -> tuple[Manner, dict[str, Any]]:
     """Return the manner without those of `LEFT_OUT` that do harm, and the SQNR found with and without."""
     best_db = judge.sqnr_db(draft.build(manner, float_nodes))
-    notes: dict[str, Any] = {"sqnr_db": best_db, "without": {}, "dropped": []}
+    without: dict[str, float | None] = {}
+    dropped: list[str] = []
     for option, leave_out in LEFT_OUT.items():
         simpler = leave_out(manner)
         if simpler == manner:
             continue
         found_db = judge.sqnr_db(draft.build(simpler, float_nodes))
-        notes["without"][option] = found_db
+        without[option] = json_db(found_db)
         if found_db > best_db + WORTH_DB:
             manner, best_db = simpler, found_db
-            notes["dropped"].append(option)
-    return manner, notes
+            dropped.append(option)
+    return manner, {"sqnr_db": json_db(best_db), "without": without, "dropped": dropped}

@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 DAMPING = 0.01
 # weights worked on at a time, before what they changed is carried over to the others
 CHUNK = 32
-SWEEPS = 2
+SWEEPS = 1
 
 
 def round_weights(weight: Array, scales: Array, covariance: Array, limit: int) -> Array:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from onnx_pare.bench.tally import json_db
 from onnx_pare.quantization.draft import Draft, Manner, Names
 from onnx_pare.quantization.judge import Judge
 
@@ -62,7 +63,7 @@ class Region:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the report says of it."""
-        return {"nodes": list(self.nodes), "sqnr_db": self.sqnr_db}
+        return {"nodes": list(self.nodes), "sqnr_db": json_db(self.sqnr_db)}
 
 
 @dataclass(frozen=True)

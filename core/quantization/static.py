@@ -158,7 +158,9 @@ class _Job:
             return Quantized(None, 0, notes, warnings)
         float_nodes = selection.float_nodes | protected.float_nodes
         placement = self.draft.place(self.draft.model, float_nodes)
-        if not placement.axes or (timed and self._slower(manner, float_nodes)):
+        if not placement.axes:
+            return Quantized(None, 0, notes, (*warnings, "no layer is left to quantize; left float"))
+        if timed and self._slower(manner, float_nodes):
             return Quantized(None, 0, notes, (*warnings, "int8 is not faster than float here; left float"))
         if self.split.check is not self.means.samples and self.split.fit is not self.means.samples:
             self.draft.extend(self.split.check)

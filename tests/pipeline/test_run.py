@@ -51,7 +51,8 @@ def test_the_result_lies_beside_the_model_and_loads(model: Path, tmp_path: Path)
 
 def test_the_report_has_the_documented_keys_and_no_nan(model: Path, tmp_path: Path):
     np.savez(tmp_path / "val.npz", x=np.eye(16, dtype=np.float32), y=np.arange(16) % 5)
-    text = "passes: [{quantize_int8: {select: all}}]\nevaluation: {data: val.npz}\ngates: [sqnr_db>=10, top1_drop<=1]"
+    text = "passes: [{quantize_int8: {select: all}}]\nevaluation: {data: val.npz}\n"
+    text += "gates: [sqnr_db>=10, top1_drop<=1]"
     text = text.replace("passes", "calibration: {samples: 4}\npasses")
     (tmp_path / "test.yaml").write_text(f"version: 1\nbenchmark: {{runs: 3}}\n{text}")
     report = run(Job(model, load_recipe(str(tmp_path / "test.yaml")), seed=3, command="optimize net.onnx"))
@@ -77,7 +78,9 @@ def test_the_report_has_the_documented_keys_and_no_nan(model: Path, tmp_path: Pa
 
 
 def test_gates_that_are_not_met_still_write(model: Path, tmp_path: Path):
-    report = run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]\ngates: ['size_ratio<=0.01']")))
+    report = run(
+        Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]\ngates: ['size_ratio<=0.01']"))
+    )
     assert not report.passed
     assert (tmp_path / "net.test.onnx").is_file()
 

@@ -54,7 +54,7 @@ def test_all_quantizes_everything_and_says_what_it_did(run: Run):
     found = run(ALL)
     assert found.integer_nodes == found.notes["integer_nodes"] > 0
     assert found.notes["quantized_weights"] == 2
-    assert set(found.notes["methods"]["without"]) == {"calibration", "round", "clip_weights", "correct_bias"}
+    assert set(found.notes["methods"]["without"]) == {"calibration", "round", "correct_bias"}
     assert "placement" not in found.notes
     assert found.warnings == ()
 
