@@ -62,6 +62,16 @@ class Stream:
         stop = min(stop, self.count)
         return replace(self, count=max(stop - start, 0), read=lambda: islice(self.read(), start, stop))
 
+    def held(self, limit_bytes: int) -> Stream:
+        """Return the samples read into memory, where they take at most so much; else as they are."""
+        kept: list[Feeds] = []
+        for sample in self.read():
+            limit_bytes -= sum(array.nbytes for array in sample.values())
+            if limit_bytes < 0:
+                return self
+            kept.append(sample)
+        return replace(self, read=lambda: iter(kept))
+
     def _fit_together(self, a: Feeds, b: Feeds) -> bool:
         import numpy as np
 

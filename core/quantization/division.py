@@ -42,11 +42,13 @@ class Division:
         float_nodes: Names of the nodes that could run in integers and had better not.
         float_us: Predicted time of all that could run in integers, left float.
         divided_us: Predicted time of the same nodes as divided, conversions included.
+        integer_us: The same with all of them in integers.
     """
 
     float_nodes: frozenset[str]
     float_us: float
     divided_us: float
+    integer_us: float
 
 
 def divide(
@@ -62,6 +64,7 @@ def divide(
         frozenset(node.name or "" for node, number in network.numbers.items() if number not in integers),
         network.float_units / UNITS,
         cost / UNITS,
+        _Network(graph, shapes, placement, costs, border, whole=True).cut()[0] / UNITS,
     )
 
 
@@ -69,7 +72,14 @@ class _Network:
     """The graph as a flow network."""
 
     def __init__(
-        self, graph: ir.Graph, shapes: Shapes, placement: Placement, costs: KernelCosts, border: float
+        self,
+        graph: ir.Graph,
+        shapes: Shapes,
+        placement: Placement,
+        costs: KernelCosts,
+        border: float,
+        *,
+        whole: bool = False,
     ) -> None:
         self.graph, self.shapes, self.costs, self.border = graph, shapes, costs, border
         self.network = Network()
@@ -84,6 +94,8 @@ class _Network:
                     self.makers[value] = node
                 for inner in _absorbed(node):
                     absorbed[inner] = number
+        for number in self.numbers.values() if whole else ():
+            self.network.edge(Network.SOURCE, number, UNCUTTABLE)
         self.members = {**absorbed, **self.numbers}
         for node in self.numbers:
             self._times(node)

@@ -52,6 +52,7 @@ class Draft:
         observe: How it does.
         skipped: Names of nodes that stay float whatever is built.
         histograms: By tensor name.
+        sources: For tensors that only hold values of another one, the name of that one.
         moments: By node name.
     """
 
@@ -61,6 +62,7 @@ class Draft:
     skipped: Names = frozenset()
     histograms: dict[str, Histogram] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     _ranges: dict[tuple[object, ...], Range] = field(default_factory=dict)
 
     def place(self, model: ir.Model, float_nodes: Names = frozenset()) -> Placement:
@@ -78,6 +80,7 @@ class Draft:
             DataError: The model does not run on them.
         """
         placement = self.place(self.model)
+        self.sources = {value.name or "": owner.name or "" for value, owner in placement.owner.items()}
         self._see((value.name or "" for value in _owners(placement)), placement if moments else None)
 
     def build(self, manner: Manner, float_nodes: Names = frozenset()) -> ir.Model:
@@ -91,7 +94,7 @@ class Draft:
         placement = self.place(copy, float_nodes)
         owners = _owners(placement)
         # fewer integers may have other borders
-        self._see(name for value in owners if (name := value.name or "") not in self.histograms)
+        self._see(name for value in owners if self._seen_as(name := value.name or "") is None)
         affines = {value: self._affine(value.name or "", manner) for value in owners}
         insert(copy, placement, affines, replace(manner.layers, moments=self.moments))
         return copy
@@ -109,12 +112,19 @@ class Draft:
         """Return the ranges of these tensors, which must be in view."""
         return {name: self._range(name, manner) for name in names}
 
+    def _seen_as(self, name: str) -> str | None:
+        """Return the tensor whose histogram stands for this one, None if none does."""
+        return next((each for each in (name, self.sources.get(name)) if each in self.histograms), None)
+
     def _range(self, name: str, manner: Manner) -> Range:
         levels = 65536 if manner.integers.endswith("16") else 256
         key = name, manner.ranges, manner.percentile, levels
         if key not in self._ranges:
             self._ranges[key] = choose_range(
-                self.histograms[name], manner.ranges, percentile=manner.percentile, levels=levels
+                self.histograms[self._seen_as(name) or name],
+                manner.ranges,
+                percentile=manner.percentile,
+                levels=levels,
             )
         return self._ranges[key]
 

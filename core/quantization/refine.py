@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 WORTH_DB = 0.25
 #: samples that candidates are compared on, and at most this share of all
 CHECKED, CHECKED_SHARE = 24, 4
+#: samples read many times are held in memory up to this size
+HELD_BYTES = 48 << 20
 #: samples that equalization is decided on
 FEW = 32
 
@@ -40,8 +42,9 @@ class Split:
         """Leave the last quarter, at most `CHECKED`, for checking."""
         count = min(len(samples) // CHECKED_SHARE, CHECKED)
         if count < 2:
-            return cls(samples, samples.part(0, CHECKED))
-        return cls(samples.part(0, len(samples) - count), samples.part(len(samples) - count, len(samples)))
+            return cls(samples, samples.part(0, CHECKED).held(HELD_BYTES))
+        fit, check = samples.part(0, len(samples) - count), samples.part(len(samples) - count, len(samples))
+        return cls(fit.held(HELD_BYTES), check.held(HELD_BYTES))
 
 
 #: what may be left out, by the name of its option, and how

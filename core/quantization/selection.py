@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_pare.bench.statistics import Interval
 from onnx_pare.graph.shapes import Shapes
-from onnx_pare.quantization.candidates import DIVISIONS, Candidate, Names, placement_without
+from onnx_pare.quantization.candidates import (
+    DIVISIONS,
+    EVERYTHING,
+    Candidate,
+    Names,
+    placement_without,
+)
 from onnx_pare.quantization.division import divide
 from onnx_pare.quantization.kernel_costs import KernelCosts, kernel_costs
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+# the simplest placement is taken if it is predicted to take at most this much longer than the best
+CLOSE = 0.015
 
 
 @dataclass(frozen=True)
@@ -107,11 +116,16 @@ def select_predicted(
         return Selection(fixed, wins=False)
     costs = costs or kernel_costs()
     division = divide(model.graph, shapes, everything, costs)
-    candidate = Candidate(
-        next(iter(DIVISIONS)), f"the least predicted time on {costs.name}", division.float_nodes | fixed
-    )
-    speedup = division.float_us / division.divided_us if division.divided_us else 1.0
-    entry = Entry(candidate, "predicted", division.divided_us / 1e3, speedup)
+    best_us = division.divided_us
+    if division.integer_us <= best_us * (1 + CLOSE):
+        candidate = Candidate(EVERYTHING, f"nothing is predicted to gain by floats on {costs.name}", fixed)
+        best_us = division.integer_us
+    else:
+        candidate = Candidate(
+            next(iter(DIVISIONS)), f"the least predicted time on {costs.name}", division.float_nodes | fixed
+        )
+    speedup = division.float_us / best_us if best_us else 1.0
+    entry = Entry(candidate, "predicted", best_us / 1e3, speedup)
     wins = bool(
         placement_without(model, candidate.float_nodes).axes
     )  # integers are where they are predicted to gain

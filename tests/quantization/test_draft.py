@@ -60,9 +60,18 @@ def test_nodes_left_float_stay_float_and_the_model_stays_as_it_is(model: ir.Mode
     assert serialize(model) == before
 
 
+def test_a_border_that_only_moves_values_takes_the_range_of_its_source(model: ir.Model, drafted: Drafted):
+    draft = drafted(model)
+    draft.build(Manner(), frozenset({"a"}))
+    assert "p" not in draft.histograms
+    assert (
+        draft.ranges(Manner(), ["p"])["p"] == draft.ranges(Manner(), [draft.sources["p"]])[draft.sources["p"]]
+    )
+
+
 def test_a_border_not_in_view_is_observed_when_it_is_needed(model: ir.Model, drafted: Drafted):
     draft = drafted(model)
-    assert "p" not in draft.histograms
+    draft.sources.clear()
     draft.build(Manner(), frozenset({"a"}))
     assert draft.histograms["p"].counts.sum() == 16 * 4 * 3 * 3
 
