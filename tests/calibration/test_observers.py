@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from onnx_pare.calibration.observers import BLOCK, Histogram, MinMax
+from onnx_pare.calibration.observers import BLOCK, Histogram, MinMax, Several
 
 
 def test_minmax_takes_the_extremes_of_all_updates():
@@ -133,3 +133,15 @@ def test_blocks_and_types_do_not_matter(size: int, dtype: type[np.generic]):
     np.testing.assert_array_equal(observer.counts, np.bincount(places, minlength=2 * observer.BINS))
     assert observer.zeros == np.sum(values == 0)
     assert observer.at_high == np.sum(values == values.max())
+
+
+def test_several_observers_see_the_same():
+    values = np.random.default_rng(0).normal(size=(4, 30)).astype(np.float32)
+    together, alone = (MinMax(), Histogram()), (MinMax(), Histogram())
+    for piece in values:
+        Several(together).update(piece)
+        for observer in alone:
+            observer.update(piece)
+    assert together[0] == alone[0]
+    np.testing.assert_array_equal(together[1].counts, alone[1].counts)
+    Several(()).update(values)

@@ -71,3 +71,27 @@ def test_subsets_are_drawn_by_seed_and_kept_in_order():
     assert drawn != subset(1000, 50, 2)
     with pytest.raises(DataError, match="0 samples asked for"):
         subset(3, 0, 0)
+
+
+def test_a_part_is_read_by_skipping_what_comes_before(make_model):
+    samples = stream(make_model("float[N, 2] x"), rows(*[2] * 6))
+
+    def places(part: Stream) -> list[float]:
+        return [float(feeds["x"][0, 0]) for feeds in part]
+
+    middle = samples.part(2, 5)
+    assert (len(middle), places(middle), places(middle)) == (3, [2, 3, 4], [2, 3, 4])
+    assert places(middle.part(1, 2)) == [3]
+    assert (len(samples.part(4, 100)), places(samples.part(4, 100))) == (2, [4, 5])
+    for start, stop in ((3, 3), (4, 2), (9, 12)):
+        assert (len(samples.part(start, stop)), places(samples.part(start, stop))) == (0, [])
+    assert places(samples) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_part_keeps_what_is_known_of_the_whole(make_model):
+    whole = Stream(
+        "here", True, model_inputs(make_model("float[4, 2] x")), 6, lambda: iter(rows(*[2] * 6)), ("w",)
+    )
+    part = whole.part(0, 5)
+    assert (part.source, part.random, part.warnings) == ("here", True, ("w",))
+    assert [count for _, count in part.batches()] == [4, 1]
