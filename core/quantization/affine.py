@@ -38,6 +38,7 @@ def activation_affine(low: float, high: float, integers: Integers = "uint8") -> 
 
     The zero point is rounded first, then the scale chosen so that both ends still fit: nothing is clipped,
     and the values of an image, evenly spread and symmetric about zero, do not all fall between two integers.
+    It is rounded to the side of the finer scale: 1.49 rounded to 1 would make the scale half as large again.
     For a range that starts at zero the highest representable value never exceeds `high`: runtimes drop a
     Relu or Clip before a QuantizeLinear only where the integer range lies inside the clip's.
     """
@@ -53,8 +54,10 @@ def activation_affine(low: float, high: float, integers: Integers = "uint8") -> 
     elif high == 0.0:
         scale, zero = np.float32(min(-low / steps, LARGEST)), steps
     else:
-        zero = int(np.clip(np.round(-low / (high - low) * steps), 1, steps - 1))
-        scale = np.float32(min(max(-low / zero, high / (steps - zero)), LARGEST))
+        exact = -low / (high - low) * steps
+        near = [int(np.clip(zero, 1, steps - 1)) for zero in (np.ceil(exact), np.floor(exact))]
+        least, zero = min(((max(-low / z, high / (steps - z)), z) for z in near), key=lambda one: one[0])
+        scale = np.float32(min(least, LARGEST))
     return Affine(scale, kind.type(zero + lowest))
 
 

@@ -97,6 +97,14 @@ def test_every_type_covers_the_range_and_holds_zero(low: float, high: float, int
     np.testing.assert_array_equal(quantize_activation(np.zeros(3, np.float32), affine), zero)
 
 
+@pytest.mark.parametrize("integers", INTEGERS)
+@pytest.mark.parametrize(("low", "high"), [*RANGES, (-0.278, 20.0), (-1.49, 253.51), (-253.51, 1.49)])
+def test_no_scale_is_coarser_than_the_range_needs(low: float, high: float, integers: Integers):
+    steps = np.iinfo(integers).max - np.iinfo(integers).min
+    needed = (high - low) / steps
+    assert float(activation_affine(low, high, integers).scale) <= needed * (1 + 2 / steps)
+
+
 def test_signed_types_are_unsigned_ones_moved():
     for signed, unsigned, offset in (("int8", "uint8", 128), ("int16", "uint16", 32768)):
         for low, high in RANGES:
