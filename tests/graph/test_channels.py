@@ -11,7 +11,10 @@ from onnx_pare.graph.channels import Channels, trace
 def traced(
     body: str, more: str = "", returns: str = "float[n, k, u, v] y"
 ) -> tuple[Channels, dict[str, ir.Value]]:
-    """Trace a graph of 1x1 convolutions with weights w (4 to 4 channels) and v (6 to 3)."""
+    """Trace a graph of 1x1 convolutions with weights w (4 to 4 channels) and v (6 to 3).
+
+    Cos stands for a layer of any width.
+    """
     model = ir.from_onnx_text(
         '<ir_version: 8, opset_import: ["": 17]> '
         f"g (float[1, 4, 6, 6] x, float[4, 4, 1, 1] w, float[3, 6, 1, 1] v{more}) => ({returns}) {{ {body} }}"
@@ -22,7 +25,7 @@ def traced(
         model.graph.inputs.remove(values[name])
         model.graph.register_initializer(values[name])
     ShapeInferencePass()(model)
-    return trace(model.graph, lambda node: node.op_type == "Conv"), values
+    return trace(model.graph, lambda node: node.op_type in ("Conv", "Cos")), values
 
 
 def is_free(channels: Channels, value: ir.Value) -> list[bool]:
@@ -120,8 +123,13 @@ FIXING = {
 
 @pytest.mark.parametrize("reason", FIXING)
 def test_channels_that_meet_anything_else_are_fixed(reason: str):
-    channels, at = traced(f"a = Conv(x, w) {FIXING[reason]} c = Relu(b) d = Exp(c) y = Relu(d)")
+    channels, at = traced(f"a = Conv(x, w) {FIXING[reason]} c = Cos(b) y = Relu(c)")
     assert is_free(channels, at["a"]) == [False] * 4
+
+
+def test_a_layer_alone_fixes_nothing():
+    channels, at = traced("a = Conv(x, w) b = Relu(a) c = Cos(b) y = Relu(c)")
+    assert is_free(channels, at["a"]) == [True] * 4
 
 
 def test_clip_from_zero_scales_as_relu_does():

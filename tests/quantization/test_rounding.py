@@ -51,6 +51,43 @@ def test_outputs_change_no_more_than_by_rounding_to_nearest(groups: int, rows: i
         assert mine < 0.7 * theirs
 
 
+def babai(row: Array, matrix: Array, limit: int) -> Array:
+    """Choose levels one by one from the largest variance to the smallest, each against what is left."""
+    order = np.argsort(np.diagonal(matrix), kind="stable")
+    factor = np.linalg.cholesky(matrix[np.ix_(order, order)])
+    error, levels = np.zeros(len(row)), np.zeros(len(row))
+    for i in reversed(range(len(row))):
+        left_over = error[i + 1 :] @ factor[i + 1 :, i] / factor[i, i]
+        levels[order[i]] = np.clip(np.round(row[order[i]] - left_over), -limit, limit)
+        error[i] = levels[order[i]] - row[order[i]]
+    return levels
+
+
+@pytest.mark.parametrize(("share", "most"), [(1.0, 0.98), (0.5, 0.5)])
+def test_it_is_better_than_the_nearest_plane_alone(share: float, most: float):
+    """Fewer samples than inputs leave a descent something to find, weights that are cut off much more."""
+    factor = np.random.default_rng(11).normal(size=(100, 30))
+    weight, scales = problem(5, 1, 24, 100, 31)
+    scales = share * scales
+    blocks = (factor @ factor.T / 30)[None, None]
+    damped = blocks[0] + DAMPING * np.trace(blocks[0, 0]) / 100 * np.eye(100)
+    plane = np.array([babai(row, damped[0], 31) for row in weight[0] / scales[0][:, None]])[None]
+    rounded = round_weights(weight, scales, blocks, 31)
+    mine, theirs = (cost(levels, weight, scales, damped)[0] for levels in (rounded, plane))
+    assert (mine <= theirs * 1.0001).all()
+    assert mine.sum() < most * theirs.sum()
+
+
+def test_well_conditioned_inputs_give_the_nearest_plane():
+    weight, scales = problem(5, 1, 24, 100, 31)
+    blocks = covariance(np.random.default_rng(11), 1, 1, 100)
+    damped = blocks[0, 0] + DAMPING * np.trace(blocks[0, 0]) / 100 * np.eye(100)
+    plane = np.array([babai(row, damped, 31) for row in weight[0] / scales[0][:, None]])
+    rounded = round_weights(weight, scales, blocks, 31)[0]
+    # float32 may decide single ties differently
+    assert (rounded == plane).mean() > 0.95
+
+
 def test_small_cases_come_close_to_the_best_of_all():
     rng = np.random.default_rng(0)
     ratios = []
