@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from onnx_pare.graph.session import Feeds
 from onnx_pare.graph.shapes import Shapes, infer
 from onnx_pare.progress import Progress
+from onnx_pare.quantization.candidates import DIVISIONS, EVERYTHING, list_candidates
 from onnx_pare.quantization.contest import select_measured
 from onnx_pare.quantization.draft import Draft, Manner, Names, Observe
 from onnx_pare.quantization.judge import Judge
 from onnx_pare.quantization.kernel_costs import kernel_costs
 from onnx_pare.quantization.placement import Placement
-from onnx_pare.quantization.race import race, stopwatch, written
+from onnx_pare.quantization.race import Timing, race, stopwatch, written
 from onnx_pare.quantization.refine import Split, equalized, refined
-from onnx_pare.quantization.selection import Selection, select_predicted
+from onnx_pare.quantization.selection import Entry, Selection, select_predicted
 from onnx_pare.quantization.sensitivity import Limit, Protected, Protection
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 Select = Literal["auto", "all", "measured", "predicted"]
 # seconds for the last word: the finished model against the float one
 CHECK_S = 5.0
+# the predicted placement is left for another simple one that is faster by this much
+CLEARLY = 0.04
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,8 @@ class _Job:
             timed: Whether not the prediction, but a timing decides whether int8 is faster than float.
         """
         selection = self._select(wish)
+        if timed and selection.chosen:
+            selection = self._contested(selection, wish)
         notes = notes | selection.notes()
         if wish.select != "all" and not (selection.wins or (timed and selection.chosen)):
             return Quantized(None, 0, notes, selection.warnings())
@@ -189,6 +194,24 @@ class _Job:
             budget_s=wish.budget_s,
         )
 
+    def _contested(self, selection: Selection, wish: Wish) -> Selection:
+        """Return another simple placement in place of the predicted one if it is clearly faster."""
+        simple = {EVERYTHING, *DIVISIONS}
+        listed = list_candidates(self.draft.model, self._shapes(), kernel_costs(), wish.skipped)
+        others = [one for one in listed if one.name in simple and one.float_nodes != selection.float_nodes]
+        if not others or selection.chosen is None:
+            return selection
+        quick = _quick(wish.manner)
+        sets = [selection.float_nodes, *(one.float_nodes for one in others)]
+        predicted, *timings = self._race((self.draft.build(quick, nodes) for nodes in sets), 2 * CHECK_S)
+        fastest, other = max(zip(timings, others, strict=True), key=lambda one: one[0].speedup)
+        if fastest.speedup < predicted.speedup * (1 + CLEARLY):
+            return selection
+        interval = fastest.interval(self.means.seed)
+        entry = Entry(other, "measured", fastest.latency_ms, fastest.speedup, interval)
+        entries = (selection.chosen, entry)
+        return replace(selection, float_nodes=other.float_nodes, wins=True, chosen=entry, entries=entries)
+
     def _protect(self, manner: Manner, chosen: Names, wish: Wish) -> tuple[Protected, tuple[str, ...]]:
         """Return what stays float, beside what was chosen for speed, so that the limit holds."""
         if wish.limit == Limit():
@@ -223,10 +246,14 @@ class _Job:
         return speedup < 1.0
 
     def _timed(self, forms: Iterable[ir.Model], budget_s: float) -> list[float]:
-        """Return how much faster than the baseline each form is, timed in turn on this machine."""
+        """Return how much faster than the baseline each form is."""
+        return [timing.speedup for timing in self._race(forms, budget_s)]
+
+    def _race(self, forms: Iterable[ir.Model], budget_s: float) -> list[Timing]:
+        """Time each form against the baseline, in turn on this machine."""
         with written(chain([self.baseline], forms), self.means.scratch) as (original, *paths):
             measure = stopwatch(self._feeds(), threads=1, seed=self.means.seed)
-            return [timing.speedup for timing in race(original, paths, measure, budget_s)]
+            return race(original, paths, measure, budget_s)
 
     def _feeds(self) -> Feeds:
         return next(iter(self.means.samples))
