@@ -32,6 +32,8 @@ STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 KEPT, WORTH = 0.9, 1.02
 # accuracy is worth leaving more regions float if it gains so much
 CLEARLY_DB = 0.5
+# with an error of a third of the signal, outputs are not worth the speed that they cost
+USELESS_DB = 10.0
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ class Protection:
         for nodes, other in found[1:]:
             if _db(other) > _db(fidelity) + CLEARLY_DB:
                 chosen, fidelity = nodes, other
+        if _db(fidelity) < USELESS_DB:
+            chosen, fidelity = found[0]
         return Protected(chosen, self.limit.met(fidelity), ranking, complete)
 
     def _rank(self) -> tuple[tuple[Region, ...], bool]:

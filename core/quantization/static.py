@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from onnx_pare.graph.session import Feeds
 from onnx_pare.graph.shapes import Shapes, infer
 from onnx_pare.progress import Progress
-from onnx_pare.quantization.candidates import DIVISIONS, EVERYTHING, list_candidates
+from onnx_pare.quantization.candidates import list_candidates
 from onnx_pare.quantization.contest import select_measured
 from onnx_pare.quantization.draft import Draft, Manner, Names, Observe
 from onnx_pare.quantization.judge import Judge
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Select = Literal["auto", "all", "measured", "predicted"]
 # seconds for the last word: the finished model against the float one
 CHECK_S = 5.0
-# the predicted placement is left for another simple one that is faster by this much
+# the predicted placement is left for another one that is faster by this much
 CLEARLY = 0.04
 
 
@@ -195,10 +195,9 @@ class _Job:
         )
 
     def _contested(self, selection: Selection, wish: Wish) -> Selection:
-        """Return another simple placement in place of the predicted one if it is clearly faster."""
-        simple = {EVERYTHING, *DIVISIONS}
+        """Return another placement in place of the predicted one if it is clearly faster."""
         listed = list_candidates(self.draft.model, self._shapes(), kernel_costs(), wish.skipped)
-        others = [one for one in listed if one.name in simple and one.float_nodes != selection.float_nodes]
+        others = [one for one in listed if one.float_nodes != selection.float_nodes]
         if not others or selection.chosen is None:
             return selection
         quick = _quick(wish.manner)
