@@ -51,6 +51,10 @@ class Samples(Protocol):
         """Return the samples from `start` to before `stop`."""
         ...
 
+    def apart(self, count: int) -> tuple[Samples, Samples]:
+        """Return the samples without `count` of them, and those: spread out, as neighbours may be alike."""
+        ...
+
     def held(self, limit_bytes: int) -> Samples:
         """Return the samples read into memory, where they take at most so much; else as they are."""
         ...

@@ -10,6 +10,11 @@ from onnx_pare.calibration.inputs import ModelInputs
 from onnx_pare.errors import DataError
 from onnx_pare.graph.session import Feeds
 
+# samples that are held in memory at most, whatever their size
+MOST_HELD = 1024
+# samples that are set apart lie so far from each other at most: all before the last one are read for it
+WIDEST_STEP = 100
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -62,9 +67,22 @@ class Stream:
         stop = min(stop, self.count)
         return replace(self, count=max(stop - start, 0), read=lambda: islice(self.read(), start, stop))
 
+    def apart(self, count: int) -> tuple[Stream, Stream]:
+        """Return the samples without `count` of them, and those: spread out, as neighbours may be alike."""
+        step = min(self.count // count, WIDEST_STEP)
+        end = step * count
+
+        def others() -> Iterator[Feeds]:
+            return (one for index, one in enumerate(self.read()) if index >= end or index % step)
+
+        rest = replace(self, count=self.count - count, read=others)
+        return rest, replace(self, count=count, read=lambda: islice(self.read(), 0, end, step))
+
     def held(self, limit_bytes: int) -> Stream:
         """Return the samples read into memory, where they take at most so much; else as they are."""
         kept: list[Feeds] = []
+        if self.count > MOST_HELD:
+            return self
         for sample in self.read():
             limit_bytes -= sum(array.nbytes for array in sample.values())
             if limit_bytes < 0:

@@ -39,11 +39,11 @@ class Split:
 
     @classmethod
     def of(cls, samples: Samples) -> Split:
-        """Leave the last quarter, at most `CHECKED`, for checking."""
+        """Set a quarter, at most `CHECKED`, apart for checking."""
         count = min(len(samples) // CHECKED_SHARE, CHECKED)
         if count < 2:
             return cls(samples, samples.part(0, CHECKED).held(HELD_BYTES))
-        fit, check = samples.part(0, len(samples) - count), samples.part(len(samples) - count, len(samples))
+        fit, check = samples.apart(count)
         return cls(fit.held(HELD_BYTES), check.held(HELD_BYTES))
 
 

@@ -95,3 +95,28 @@ def test_a_part_keeps_what_is_known_of_the_whole(make_model):
     part = whole.part(0, 5)
     assert (part.source, part.random, part.warnings) == ("here", True, ("w",))
     assert [count for _, count in part.batches()] == [4, 1]
+
+
+def test_samples_set_apart_are_spread_over_all_and_leave_the_rest(make_model):
+    samples = stream(make_model("float[N, 2] x"), rows(*[2] * 10))
+    rest, chosen = samples.apart(3)
+
+    def places(part: Stream) -> list[float]:
+        return [float(feeds["x"][0, 0]) for feeds in part]
+
+    assert (len(chosen), places(chosen), places(chosen)) == (3, [0, 3, 6], [0, 3, 6])
+    assert (len(rest), places(rest)) == (7, [1, 2, 4, 5, 7, 8, 9])
+
+
+def test_samples_are_held_in_memory_up_to_a_size(make_model):
+    reads = []
+
+    def read():
+        reads.append(1)
+        return iter(rows(*[2] * 4))
+
+    samples = Stream("here", False, model_inputs(make_model("float[N, 2] x")), 4, read)
+    held = samples.held(4 * 8)
+    assert [float(f["x"][0, 0]) for f in (*held, *held)] == [0, 1, 2, 3] * 2
+    assert len(reads) == 1
+    assert samples.held(4 * 8 - 1) is samples
