@@ -167,7 +167,7 @@ class _Job:
             return Quantized(None, 0, notes, (*warnings, "no layer is left to quantize; left float"))
         if timed and self._slower(manner, float_nodes):
             return Quantized(None, 0, notes, (*warnings, "int8 is not faster than float here; left float"))
-        if self.split.check is not self.means.samples and self.split.fit is not self.means.samples:
+        if self.split.fit is not self.means.samples:
             self.draft.extend(self.split.check)
         return Quantized(
             self.draft.build(manner, float_nodes),

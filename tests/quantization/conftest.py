@@ -39,6 +39,24 @@ def with_weights(text: str, seed: int = 0, **shapes: tuple[int, ...]) -> ir.Mode
     return model
 
 
+def separable() -> ir.Model:
+    """Return a regular, a depthwise and a pointwise convolution, each node called like its output."""
+    made = with_weights(
+        """g (float[1, 3, 8, 8] x, float[8, 3, 3, 3] v, float[8, 1, 3, 3] w, float[8, 8, 1, 1] u)
+            => (float[1, 8, 8, 8] y) {
+            a = Conv <pads = [1, 1, 1, 1]> (x, v)
+            b = Conv <group = 8, pads = [1, 1, 1, 1]> (a, w)
+            y = Conv(b, u)
+        }""",
+        v=(8, 3, 3, 3),
+        w=(8, 1, 3, 3),
+        u=(8, 8, 1, 1),
+    )
+    for node in made.graph:
+        node.name = node.outputs[0].name
+    return made
+
+
 @pytest.fixture
 def quantized(tmp_path: Path) -> Callable[..., ir.Model]:
     """Return a function that quantizes a model over seeded synthetic input."""

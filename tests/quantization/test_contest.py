@@ -14,7 +14,7 @@ from onnx_pare.quantization.candidates import EVERYTHING
 from onnx_pare.quantization.contest import select_measured
 from onnx_pare.quantization.selection import Selection
 
-from .conftest import with_weights
+from .conftest import separable
 
 FIRST, DEPTHWISE, BOTH = (
     "first convolution float",
@@ -25,20 +25,7 @@ FIRST, DEPTHWISE, BOTH = (
 
 @pytest.fixture
 def model() -> ir.Model:
-    made = with_weights(
-        """g (float[1, 3, 8, 8] x, float[8, 3, 3, 3] v, float[8, 1, 3, 3] w, float[8, 8, 1, 1] u)
-            => (float[1, 8, 8, 8] y) {
-            a = Conv <pads = [1, 1, 1, 1]> (x, v)
-            b = Conv <group = 8, pads = [1, 1, 1, 1]> (a, w)
-            y = Conv(b, u)
-        }""",
-        v=(8, 3, 3, 3),
-        w=(8, 1, 3, 3),
-        u=(8, 8, 1, 1),
-    )
-    for node in made.graph:
-        node.name = node.outputs[0].name
-    return made
+    return separable()
 
 
 @pytest.fixture

@@ -6,25 +6,12 @@ import pytest
 from onnx_pare.graph.shapes import infer
 from onnx_pare.quantization.selection import select_predicted
 
-from .conftest import with_weights
+from .conftest import separable, with_weights
 
 
 @pytest.fixture
 def model() -> ir.Model:
-    made = with_weights(
-        """g (float[1, 3, 8, 8] x, float[8, 3, 3, 3] v, float[8, 1, 3, 3] w, float[8, 8, 1, 1] u)
-            => (float[1, 8, 8, 8] y) {
-            a = Conv <pads = [1, 1, 1, 1]> (x, v)
-            b = Conv <group = 8, pads = [1, 1, 1, 1]> (a, w)
-            y = Conv(b, u)
-        }""",
-        v=(8, 3, 3, 3),
-        w=(8, 1, 3, 3),
-        u=(8, 8, 1, 1),
-    )
-    for node in made.graph:
-        node.name = node.outputs[0].name
-    return made
+    return separable()
 
 
 def test_a_prediction_times_nothing_and_says_what_it_is(model: ir.Model):
