@@ -43,6 +43,7 @@ SAME_LEVEL = {
     ("bench", "cost"): "puts the costs of two models side by side",
     ("quantization", "cost"): "stores what is computed from constants alone",
     ("quantization", "sparsity"): "stores the weights that can be pruned",
+    ("sparsity", "calibration"): "fits weights to what layers get and should give on samples",
     ("cost", "sparsity"): "skips the zero activations whose fraction a model's metadata gives",
 }
 # slow to import; rich is quicker, and typer may load it itself

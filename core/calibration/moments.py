@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from onnx_pare.calibration.window import Window
+
 Array = np.ndarray[Any, Any]
 # rows taken of all samples together: several per unknown of a block
 ROWS = 2048
@@ -19,48 +21,6 @@ ROWS = 2048
 BLOCK = 144
 # patches that are added to the sums together
 AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class Window:
-    """Where a convolution's kernel looks, over any number of spatial axes; no axes: the rows of a matrix.
-
-    Attributes:
-        kernel: Size of the kernel by axis.
-        strides: Likewise.
-        dilations: Likewise.
-        pads: Zeros before and after each axis: the two lists of ONNX, one behind the other.
-        groups: Groups of channels.
-    """
-
-    kernel: tuple[int, ...] = ()
-    strides: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    groups: int = 1
-
-    def patches(self, array: Array, count: int, rng: np.random.Generator) -> Array:
-        """Return up to `count` patches drawn from an activation, shape (groups, count, inputs of a group).
-
-        Inputs are in the order of the weight's memory: channel, then kernel position.
-        """
-        if not self.kernel:
-            rows = array.reshape(-1, array.shape[-1])
-            return rows[_draw(len(rows), count, rng)][None]
-        axes = len(self.kernel)
-        padding = [(0, 0), (0, 0), *zip(self.pads[:axes], self.pads[axes:], strict=True)]
-        padded = np.pad(array, padding) if any(self.pads) else array
-        reach = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
-        windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, 2 + axes)))
-        every = (slice(None), slice(None))
-        steps = tuple(slice(None, None, step) for step in (*self.strides, *self.dilations))
-        windows = windows[every + steps]
-        shape = (windows.shape[0], *windows.shape[2 : 2 + axes])
-        at: Any = np.unravel_index(_draw(int(np.prod(shape)), count, rng), shape)
-        place = (at[0], slice(None), *at[1:])
-        drawn = windows[place]
-        of_groups = drawn.reshape(len(drawn), self.groups, -1)
-        return np.ascontiguousarray(of_groups.transpose(1, 0, 2))
 
 
 @dataclass
@@ -85,7 +45,8 @@ class Moments:
     def update(self, array: Array) -> None:
         """Take in one more activation, shape (samples, channels, …) or (…, inputs)."""
         share = -(-ROWS // max(self.samples, 1)) * max(array.shape[0] if array.ndim else 1, 1)
-        patches = self.window.patches(array, share, np.random.default_rng(self._updates))
+        places = self.window.draw(array, share, np.random.default_rng(self._updates))
+        patches = self.window.patches(array, places)
         self._updates += 1
         if patches.size == 0 or not np.isfinite(patches.sum()):
             return
@@ -117,7 +78,7 @@ class Moments:
         patches = np.concatenate(self._waiting, axis=1)
         self._waiting.clear()
         groups, count, self._width = patches.shape
-        block = _block(self._width, int(np.prod(self.window.kernel, dtype=int)))
+        block = _block(self._width, self.window.positions)
         blocks = -(-self._width // block)
         if self._first is None or self._second is None:
             self._first = np.zeros((groups, blocks * block))
@@ -139,10 +100,3 @@ def _block(width: int, positions: int) -> int:
     if width <= BLOCK:
         return width
     return max(positions * (BLOCK // positions), 1) if positions <= BLOCK else BLOCK
-
-
-def _draw(total: int, count: int, rng: np.random.Generator) -> Array:
-    """Return `count` of `total` positions in ascending order, all if there are no more."""
-    if count >= total:
-        return np.arange(total)
-    return np.sort(rng.choice(total, size=count, replace=False, shuffle=False))

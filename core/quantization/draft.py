@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from onnx_pare.calibration.moments import Moments
 from onnx_pare.calibration.observers import Histogram, Observer, Several
 from onnx_pare.calibration.ranges import Method, Range, choose_range
+from onnx_pare.calibration.window import Window
 from onnx_pare.graph.edit import constant
 from onnx_pare.quantization.affine import Affine, Integers, activation_affine
-from onnx_pare.quantization.layers import Layers, window
+from onnx_pare.quantization.layers import Layers
 from onnx_pare.quantization.placement import Placement, place
 from onnx_pare.quantization.qdq import insert
 
@@ -137,9 +138,8 @@ class Draft:
         observers: dict[str, list[Observer]] = {name: [histogram] for name, histogram in new.items()}
         for node in placement.axes if placement else ():
             source, weight = node.inputs[0], constant(node.inputs[1])
-            where = None if weight is None else window(node, weight.shape)
-            if source is not None and where is not None:
-                moments = Moments(where, len(self.samples))
+            if source is not None and weight is not None:
+                moments = Moments(Window.of(node, weight.shape), len(self.samples))
                 self.moments[node.name or ""] = moments
                 observers.setdefault(source.name or "", []).append(moments)
         if observers:

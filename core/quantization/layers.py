@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from onnx_pare.calibration.moments import Moments, Window
+from onnx_pare.calibration.moments import Moments
 from onnx_pare.quantization.affine import (
     WEIGHT_LIMIT,
     bias_floor,
@@ -18,9 +18,6 @@ from onnx_pare.quantization.affine import (
     weight_scales,
 )
 from onnx_pare.quantization.rounding import round_weights
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 Array = np.ndarray[Any, Any]
 PerChannel = bool | Literal["auto"]
@@ -153,22 +150,6 @@ class Layers:
         own = axis if self.per_channel else None
         scales = weight_scales(weight, own, bias, input_scale, self.limit)
         return Rounded(quantize_weight(weight, scales, own, self.limit), scales, own, bias)
-
-
-def window(node: ir.Node, weight_shape: tuple[int, ...]) -> Window | None:
-    """Return where a layer looks, None where that depends on the input's size (`auto_pad`)."""
-    if node.op_type != "Conv":
-        return Window()
-    if node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return None
-    axes = len(weight_shape) - 2
-    return Window(
-        kernel=weight_shape[2:],
-        strides=tuple(node.attributes.get_ints("strides", [1] * axes)),
-        dilations=tuple(node.attributes.get_ints("dilations", [1] * axes)),
-        pads=tuple(node.attributes.get_ints("pads", [0] * 2 * axes)),
-        groups=node.attributes.get_int("group", 1),
-    )
 
 
 def to_rows(weight: Array, axis: int, groups: int) -> Array:

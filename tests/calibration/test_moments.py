@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from onnx_pare.calibration.moments import AT_ONCE, BLOCK, ROWS, Moments, Window
+from onnx_pare.calibration.moments import AT_ONCE, BLOCK, ROWS, Moments
+from onnx_pare.calibration.window import Window
 
 Array = np.ndarray
 RNG = np.random.default_rng

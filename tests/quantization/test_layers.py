@@ -3,12 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 
-from onnx_pare.calibration.moments import Moments, Window
+from onnx_pare.calibration.moments import Moments
+from onnx_pare.calibration.window import Window
 from onnx_pare.quantization.affine import INT32_MAX, bias_floor, quantize_weight, weight_scales
-from onnx_pare.quantization.layers import Layers, Rounded, from_rows, to_rows, window
+from onnx_pare.quantization.layers import Layers, Rounded, from_rows, to_rows
 
 Array = np.ndarray
 RNG = np.random.default_rng
@@ -136,19 +136,3 @@ def test_rows_are_those_of_the_output_channels(shape: tuple[int, ...], axis: int
     expected = np.moveaxis(weight, axis, 0).reshape(channels, -1)
     np.testing.assert_array_equal(rows.reshape(channels, -1), expected)
     np.testing.assert_array_equal(from_rows(rows, weight, axis), weight)
-
-
-def conv(attributes: str) -> ir.Node:
-    return ir.from_onnx_text(
-        '<ir_version: 8, opset_import: ["": 17]> g (float[1, 4, 8, 8] x, float[4, 2, 3, 3] w) '
-        f"=> (float[n, c, h, q] y) {{ y = Conv {attributes} (x, w) }}"
-    ).graph[0]
-
-
-def test_a_window_is_read_from_the_attributes():
-    shape = (4, 2, 3, 3)
-    given = "<strides = [2, 1], dilations = [1, 2], pads = [1, 0, 2, 3], group = 2>"
-    assert window(conv(given), shape) == Window((3, 3), (2, 1), (1, 2), (1, 0, 2, 3), 2)
-    plain = Window((3, 3), (1, 1), (1, 1), (0, 0, 0, 0), 1)
-    assert window(conv(""), shape) == window(conv('<auto_pad = "VALID">'), shape) == plain
-    assert window(conv('<auto_pad = "SAME_UPPER">'), shape) is None

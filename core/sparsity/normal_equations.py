@@ -1,0 +1,159 @@
+"""Least squares for one layer, from sums over its inputs and outputs.
+
+A layer computes y = W·x + b for every patch x. The weights that come nearest to given outputs in the mean
+square solve the normal equations (E[xxᵀ] + λI) Wᵀ = E[xyᵀ] + λW₀ᵀ, all centred: b takes the means. λ keeps
+directions that the samples hardly show as they are in W₀ (ridge: Hoerl and Kennard 1970), as if white noise
+of variance λ went through both. Memory grows with the square of the inputs, never with the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from onnx_pare.calibration.window import Window
+
+Array = np.ndarray[Any, Any]
+# rows taken of all samples together: as many as keep the sums at about this many multiply-accumulates
+WORK_MACS = 2e11
+MOST_ROWS, ROWS_PER_INPUT = 1 << 16, 8
+# λ as a share of the mean variance of the inputs
+RIDGE = 1e-4
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Second moments of a layer's inputs and outputs, centred.
+
+    Attributes:
+        xx: Cov[x], shape (groups, inputs, inputs).
+        xy: Cov[x, y], shape (groups, inputs, outputs).
+        yy: Var[y], shape (groups, outputs).
+        x_mean: E[x], shape (groups, inputs).
+        y_mean: E[y], shape (groups, outputs).
+        rows: How many patches that rests on.
+    """
+
+    xx: Array
+    xy: Array
+    yy: Array
+    x_mean: Array
+    y_mean: Array
+    rows: int
+
+    def ridged(self, prior: Array, ridge: float = RIDGE) -> Statistics:
+        """Return the statistics as if white noise went through inputs and, by the weights `prior`, outputs.
+
+        Args:
+            prior: Weights, shape (groups, outputs, inputs).
+            ridge: Its variance, as a share of the mean variance of the inputs.
+        """
+        variances = np.diagonal(self.xx, axis1=1, axis2=2)
+        noise = ridge * variances.mean(axis=1) + np.finfo(np.float32).tiny
+        xx = self.xx + noise[:, None, None] * np.eye(self.xx.shape[1])
+        xy = self.xy + noise[:, None, None] * prior.transpose(0, 2, 1)
+        yy = self.yy + noise[:, None] * np.square(prior).sum(axis=2)
+        return Statistics(xx, xy, yy, self.x_mean, self.y_mean, self.rows)
+
+    def solve(self) -> Array:
+        """Return the weights of least mean square error, shape (groups, outputs, inputs).
+
+        Raises:
+            numpy.linalg.LinAlgError: The inputs depend on each other linearly: give them a ridge first.
+        """
+        return np.asarray(np.linalg.solve(self.xx, self.xy).transpose(0, 2, 1))
+
+    def bias(self, weights: Array) -> Array:
+        """Return the bias that goes with weights, shape (groups, outputs)."""
+        return np.asarray(self.y_mean - np.einsum("gok,gk->go", weights, self.x_mean))
+
+    def error(self, weights: Array) -> Array:
+        """Return E[(y − W·x − b)²] with the best b, shape (groups, outputs)."""
+        through = np.einsum("gok,gkl->gol", weights, self.xx) - 2 * self.xy.transpose(0, 2, 1)
+        return np.asarray(np.maximum(self.yy + np.einsum("gol,gol->go", through, weights), 0.0))
+
+
+@dataclass
+class NormalEquations:
+    """Sums over the patches of a layer's input and over the outputs that it should have there.
+
+    Attributes:
+        window: Where the layer looks.
+        samples: Samples it will see, to spread the rows over.
+        most_rows: Rows taken of all samples at most; None: by the number of inputs.
+    """
+
+    window: Window
+    samples: int
+    most_rows: int | None = None
+    rows: int = 0
+    _sums: dict[str, Array] = field(default_factory=dict)
+    _updates: int = 0
+
+    def update(self, inputs: Array, outputs: Array) -> None:
+        """Take in one more batch: inputs (samples, channels, …) or (…, inputs), and outputs likewise.
+
+        Rows that are not finite are left out.
+        """
+        width = self._width(inputs)
+        share = -(-(self.most_rows or _rows(width)) // max(self.samples, 1)) * max(inputs.shape[0], 1)
+        places = self.window.draw(inputs, share, np.random.default_rng(self._updates))
+        self._updates += 1
+        self.add(self.window.patches(inputs, places), self.window.outputs(outputs, places))
+
+    def add(self, x: Array, y: Array) -> None:
+        """Add rows, shapes (groups, rows, inputs) and (groups, rows, outputs)."""
+        finite = np.isfinite(x.sum(axis=(0, 2))) & np.isfinite(y.sum(axis=(0, 2)))
+        if not finite.all():
+            x, y = x[:, finite], y[:, finite]
+        x, y = x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
+        found = {
+            "xx": x.transpose(0, 2, 1) @ x,
+            "xy": x.transpose(0, 2, 1) @ y,
+            "yy": np.square(y, dtype=np.float64).sum(axis=1),
+            "x": x.sum(axis=1, dtype=np.float64),
+            "y": y.sum(axis=1, dtype=np.float64),
+        }
+        for name, array in found.items():
+            if name not in self._sums:
+                self._sums[name] = array.astype(np.float64)
+            else:
+                self._sums[name] += array
+        self.rows += x.shape[1]
+
+    def statistics(self) -> Statistics:
+        """Return the moments.
+
+        Raises:
+            ValueError: No rows were taken in.
+        """
+        if not self.rows:
+            raise ValueError("no rows were taken in")
+        mean = {name: total / self.rows for name, total in self._sums.items()}
+        x, y = mean["x"], mean["y"]
+        xx = mean["xx"] - x[:, :, None] * x[:, None, :]
+        xy = mean["xy"] - x[:, :, None] * y[:, None, :]
+        return Statistics(xx, xy, np.maximum(mean["yy"] - y * y, 0.0), x, y, self.rows)
+
+    def _width(self, inputs: Array) -> int:
+        if not self.window.kernel:
+            return int(inputs.shape[-1])
+        return int(inputs.shape[1]) // self.window.groups * self.window.positions
+
+
+def collect(
+    window: Window, samples: int, batches: Iterable[tuple[Array, Array]], most_rows: int | None = None
+) -> Statistics | None:
+    """Return the statistics of a layer over batches of (inputs, outputs); None if no row was finite."""
+    equations = NormalEquations(window, samples, most_rows)
+    for inputs, outputs in batches:
+        equations.update(inputs, outputs)
+    return equations.statistics() if equations.rows else None
+
+
+def _rows(width: int) -> int:
+    """Return how many rows pay: several per unknown, and no more work than needed."""
+    return int(np.clip(WORK_MACS / width**2, ROWS_PER_INPUT * width, MOST_ROWS)) if width else 1
