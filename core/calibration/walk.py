@@ -76,8 +76,16 @@ class Walk:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything held, and of its files."""
         self._held.clear()
         self._folder.cleanup()
+
+    def has_run(self, node: ir.Node) -> bool:
+        """Tell whether a node has run: an edit would come too late."""
+        return node in self._done
 
     def batches(self, *values: ir.Value) -> Iterator[tuple[Array, ...]]:
         """Yield the arrays of these values, batch by batch.

@@ -53,10 +53,19 @@ class Statistics:
         """
         variances = np.diagonal(self.xx, axis1=1, axis2=2)
         noise = ridge * variances.mean(axis=1) + np.finfo(np.float32).tiny
-        xx = self.xx + noise[:, None, None] * np.eye(self.xx.shape[1])
+        xx = self.xx.copy()
+        diagonal = np.arange(xx.shape[1])
+        xx[:, diagonal, diagonal] += noise[:, None]
         xy = self.xy + noise[:, None, None] * prior.transpose(0, 2, 1)
         yy = self.yy + noise[:, None] * np.square(prior).sum(axis=2)
         return Statistics(xx, xy, yy, self.x_mean, self.y_mean, self.rows)
+
+    def through_origin(self) -> Statistics:
+        """Return the moments about zero, for a layer without a bias."""
+        xx = self.xx + self.x_mean[:, :, None] * self.x_mean[:, None, :]
+        xy = self.xy + self.x_mean[:, :, None] * self.y_mean[:, None, :]
+        yy = self.yy + np.square(self.y_mean)
+        return Statistics(xx, xy, yy, np.zeros_like(self.x_mean), np.zeros_like(self.y_mean), self.rows)
 
     def solve(self) -> Array:
         """Return the weights of least mean square error, shape (groups, outputs, inputs).
