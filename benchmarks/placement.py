@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from onnx_pare.bench.race import race, stopwatch
 from onnx_pare.calibration.observers import MinMax
 from onnx_pare.calibration.synthetic import synthetic_samples
 from onnx_pare.errors import ModelError
@@ -30,7 +31,6 @@ from onnx_pare.quantization.contest import select_measured
 from onnx_pare.quantization.placement import Placement, place
 from onnx_pare.quantization.preactivation import norms_as_convolutions
 from onnx_pare.quantization.qdq import insert
-from onnx_pare.quantization.race import race, stopwatch
 from onnx_pare.quantization.selection import select_predicted
 
 

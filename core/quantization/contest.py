@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx_pare.bench.race import Stopwatch, Timing, race, stopwatch, written
 from onnx_pare.bench.statistics import median_interval
 from onnx_pare.graph.session import Feeds
 from onnx_pare.graph.shapes import Shapes, infer
@@ -28,7 +29,6 @@ from onnx_pare.quantization.candidates import (
     without,
 )
 from onnx_pare.quantization.kernel_costs import kernel_costs
-from onnx_pare.quantization.race import Stopwatch, Timing, race, stopwatch, written
 from onnx_pare.quantization.regions import regions
 from onnx_pare.quantization.selection import Entry, Selection
 

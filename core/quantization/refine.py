@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from onnx_pare.bench.judge import Judge
 from onnx_pare.bench.tally import json_db
 from onnx_pare.calibration.peaks import Peaks
 from onnx_pare.quantization.draft import Draft, Manner
 from onnx_pare.quantization.equalization import equalizable, equalize
-from onnx_pare.quantization.judge import Judge
 
 if TYPE_CHECKING:
     from onnx_pare.calibration.data import Samples

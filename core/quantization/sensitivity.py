@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from onnx_pare.bench.judge import Judge
 from onnx_pare.bench.tally import json_db
 from onnx_pare.quantization.draft import Draft, Manner, Names
-from onnx_pare.quantization.judge import Judge
 
 if TYPE_CHECKING:
     from onnx_pare.bench.fidelity import Fidelity

@@ -9,16 +9,16 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from onnx_pare.bench.judge import Judge
+from onnx_pare.bench.race import Timing, race, stopwatch, written
 from onnx_pare.graph.session import Feeds
 from onnx_pare.graph.shapes import Shapes, infer
 from onnx_pare.progress import Progress
 from onnx_pare.quantization.candidates import list_candidates
 from onnx_pare.quantization.contest import select_measured
 from onnx_pare.quantization.draft import Draft, Manner, Names, Observe
-from onnx_pare.quantization.judge import Judge
 from onnx_pare.quantization.kernel_costs import kernel_costs
 from onnx_pare.quantization.placement import Placement
-from onnx_pare.quantization.race import Timing, race, stopwatch, written
 from onnx_pare.quantization.refine import Split, equalized, refined
 from onnx_pare.quantization.selection import Entry, Selection, select_predicted
 from onnx_pare.quantization.sensitivity import Limit, Protected, Protection

@@ -11,32 +11,16 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from onnx_pare.bench.race import Stopwatch
 from onnx_pare.calibration.synthetic import synthetic_samples
 from onnx_pare.graph.save import write_model
 from onnx_pare.graph.session import Session
 from onnx_pare.passes.base import Context
 from onnx_pare.passes.quantize_int8 import QuantizeInt8
 from onnx_pare.quantization.draft import Draft, Names
-from onnx_pare.quantization.race import Stopwatch
+from tests.conftest import with_weights
 
-HEADER = '<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>'
 NONE: Names = frozenset()
-
-
-def with_weights(text: str, seed: int = 0, **shapes: tuple[int, ...]) -> ir.Model:
-    """Parse a graph and give it seeded float32 weights of these shapes as initializers."""
-    model = ir.from_onnx_text(f"{HEADER} {text}")
-    rng = np.random.default_rng(seed)
-    values = ir.convenience.create_value_mapping(model.graph)
-    for name, shape in shapes.items():
-        fan_in = max(1, int(np.prod(shape[1:])))
-        array = (rng.normal(size=shape) / np.sqrt(fan_in)).astype(np.float32)
-        value = values[name]
-        value.const_value = ir.tensor(array, name=name)
-        value.shape, value.dtype = ir.Shape(shape), ir.DataType.FLOAT
-        model.graph.inputs.remove(value)
-        model.graph.register_initializer(value)
-    return model
 
 
 def separable() -> ir.Model:

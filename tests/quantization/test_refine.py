@@ -8,10 +8,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from onnx_pare.bench.judge import Judge
 from onnx_pare.calibration.synthetic import synthetic_samples
 from onnx_pare.quantization import layers
 from onnx_pare.quantization.draft import Draft, Manner
-from onnx_pare.quantization.judge import Judge
 from onnx_pare.quantization.layers import Layers
 from onnx_pare.quantization.refine import CHECKED, WORTH_DB, Split, equalized, refined
 

@@ -10,8 +10,8 @@ import onnx_ir as ir
 import pytest
 
 from onnx_pare.bench.fidelity import Fidelity
+from onnx_pare.bench.judge import Judge
 from onnx_pare.quantization.draft import Draft, Manner, Names
-from onnx_pare.quantization.judge import Judge
 from onnx_pare.quantization.sensitivity import Limit, Protected, Protection, Region
 
 from .conftest import named, with_weights

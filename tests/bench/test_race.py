@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onnx_pare.bench import race as module
+from onnx_pare.bench.race import Timing, race, stopwatch, written
 from onnx_pare.bench.statistics import Floats
-from onnx_pare.quantization import race as module
-from onnx_pare.quantization.race import Timing, race, stopwatch, written
-
-from .conftest import with_weights
+from tests.conftest import with_weights
 
 
 def test_ratios_are_those_of_the_same_round():
