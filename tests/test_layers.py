@@ -43,9 +43,12 @@ SAME_LEVEL = {
     ("bench", "cost"): "puts the costs of two models side by side",
     ("quantization", "cost"): "stores what is computed from constants alone",
     ("quantization", "sparsity"): "stores the weights that can be pruned",
+    ("sparsity", "bench"): "times layers as they are and replaced",
     ("sparsity", "calibration"): "fits weights to what layers get and should give on samples",
     ("cost", "sparsity"): "skips the zero activations whose fraction a model's metadata gives",
 }
+# what passes may import of their own folder
+SHARED = ("passes.base", "passes.ranks")
 # slow to import; rich is quicker, and typer may load it itself
 HEAVY = {"numpy", "onnx", "onnxruntime", "onnx_ir", "onnxsim", "PIL", "pydantic", "yaml"}
 
@@ -125,7 +128,7 @@ def violation(found: Import) -> str | None:
     if below not in LEVELS or above not in LEVELS:
         return f"{found.where}: {above or below} has no place in the layer table"
     if above == below:
-        others = above == "passes" and target not in ("passes", "passes.base", found.importer)
+        others = above == "passes" and target not in ("passes", *SHARED, found.importer)
         return f"{found.where}: a pass imports another, {target}" if others else None
     if LEVELS[below] < LEVELS[above] or (above, below) in SAME_LEVEL:
         return None

@@ -18,8 +18,8 @@ from onnx_pare.calibration.window import Window
 
 Array = np.ndarray[Any, Any]
 # rows taken of all samples together: as many as keep the sums at about this many multiply-accumulates
-WORK_MACS = 2e11
-MOST_ROWS, ROWS_PER_INPUT = 1 << 16, 8
+WORK_MACS = 1e11
+MOST_ROWS, ROWS_PER_INPUT = 1 << 14, 8
 # λ as a share of the mean variance of the inputs
 RIDGE = 1e-4
 

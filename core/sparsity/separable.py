@@ -70,7 +70,14 @@ def fit(statistics: Statistics, channels: int, rank: int, start: Array, sweeps: 
         start: Weights, shape (outputs, channels · positions).
         sweeps: Sweeps over the channels.
     """
-    xx, xy = statistics.xx[0], statistics.xy[0]
+    from threadpoolctl import threadpool_limits
+
+    # many small products: threads would wait for each other, on a busy machine for long
+    with threadpool_limits(1, "blas"):
+        return _fit(statistics.xx[0], statistics.xy[0], channels, rank, start, sweeps)
+
+
+def _fit(xx: Array, xy: Array, channels: int, rank: int, start: Array, sweeps: int) -> Separable:
     positions = xx.shape[0] // channels
     every = np.arange(channels)
     own = xx.reshape(channels, positions, channels, positions)[every, :, every]
