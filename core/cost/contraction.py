@@ -63,7 +63,7 @@ def _matmul(node: ir.Node, operand: int) -> int:
 _MATRICES = """
     Gemm MatMul MatMulInteger QLinearMatMul com.microsoft:DynamicQuantizeMatMul com.microsoft:FusedGemm
     com.microsoft:FusedMatMul com.microsoft:MatMulInteger16 com.microsoft:MatMulIntegerToFloat
-    com.microsoft:MatMulNBits com.microsoft:QGemm
+    com.microsoft:MatMulNBits com.microsoft:QGemm com.microsoft:TransposeMatMul
 """
 _CONVOLUTIONS = """
     Conv ConvInteger DeformConv QLinearConv com.microsoft:FusedConv com.microsoft:QLinearConv
