@@ -90,7 +90,7 @@ class Weights:
         """
         value = node.inputs[slot]
         info = None if value is None else self._shapes.get(value.name or "")
-        if value is None or info is None:
+        if value is None or info is None or operator(node) == "com.microsoft:MatMulNBits":
             return None
         roots = self._roots(value, _zero_point(node, QUANTIZED.get(operator(node), {}).get(slot)))
         maker = value.producer()

@@ -90,6 +90,18 @@ def test_weights_may_be_quantized(counted: Any) -> None:
     assert counted(text, {"w": w}, edit=reads(x, 1)).effective_macs == kept
 
 
+def test_packed_weights_are_taken_to_be_independent(counted: Any) -> None:
+    packed = np.full((3, 1, 16), 0x88, np.uint8)
+    packed[:, :, :4] = 0x79
+    text = """g (float[2,32] x, uint8[3,1,16] w, float[3] s) => (float[2,3] y)
+      { y = com.microsoft.MatMulNBits <K = 32, N = 3, bits = 4, block_size = 32> (x, w, s) }"""
+    x = np.ones((2, 32), np.float32)
+    x[:, 8:] = 0
+    weights = {"w": packed, "s": np.ones(3, np.float32)}
+    cost = counted(text, weights, edit=reads(x, 1))
+    assert (cost.macs, cost.work.nonzero_weight, cost.effective_macs) == (192, 48, 12)
+
+
 def test_zeros_of_two_activations_meet(counted: Any) -> None:
     rng = np.random.default_rng(5)
     a, b = sparse(rng, (9, 12), 1), sparse(rng, (12, 7), 0)
