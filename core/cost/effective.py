@@ -5,9 +5,10 @@ fraction of zeros that a layer reads in channel c of the axis it sums up, and n_
 
     effective MACs = MACs · Σ_c (1 − a_c) · n_c / #W
 
-For a matrix product that is what was counted on the samples, exactly. Of a convolution it takes all positions
-of its input to be read equally often: strides and borders (padding counts as read) shift it a little. Where
-the zeros of channels are not known, those of both operands are taken to fall independently of each other.
+For a matrix product that is what was counted on the samples, with channels to four decimals. A convolution is
+taken to read all positions of its input equally often: strides and borders shift it a little, and padding
+counts as read. Where the zeros of channels are not known, those of both operands are taken to fall
+independently of each other.
 """
 
 from __future__ import annotations
