@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from onnx_pare.cli import columns, inspect_zeros
 from onnx_pare.cli.console import JsonOption
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from rich.console import Console
 
     from onnx_pare.cost.count import Cost, NodeCost
+    from onnx_pare.sparsity.share import Measurement
 
-HEADERS = ("node", "op", "MACs", "params", "weights", "output", "dtype", "zeros")
-RIGHT = (False, False, True, True, True, False, False, True)
-# widths that the other columns leave to the names of nodes and operators in a narrow terminal
-OTHERS_WIDTH, OP_WIDTH, NAME_WIDTH = 56, 12, 12
+COLUMNS = columns.Columns(
+    ("node", "op", "MACs", "params", "weights", "output", "dtype", "zeros"),
+    (False, False, True, True, True, False, False, True),
+    56,
+)
 
 
 def inspect(
@@ -39,6 +43,7 @@ def inspect(
     from onnx_pare.errors import about
     from onnx_pare.graph.load import load_model, size_bytes
     from onnx_pare.graph.shapes import infer, input_shapes, parse_shapes
+    from onnx_pare.sparsity.metadata import read_measurement
 
     given = parse_shapes(shape or [])
     check_json_target(json, [model])
@@ -47,43 +52,47 @@ def inspect(
     with about(model):
         inputs = input_shapes(loaded, given, batch or 1)
         cost = count(loaded, infer(loaded, inputs))
+        measurement = read_measurement(loaded)
     if json:
-        console.write_json(to_json(cost, size_bytes(model)), json)
+        console.write_json(to_json(cost, size_bytes(model), measurement), json)
     if json != "-":
         out = console.out()
-        head, *rows = table(cost.rows, out.width if out.is_terminal else None)
-        out.print(head, style="bold", markup=False, soft_wrap=True)
-        for line in (*rows, "", *totals(cost, inputs, size_bytes(model))):
+        width = out.width if out.is_terminal else None
+        for lines in (table(cost.rows, width), inspect_zeros.table(cost.rows, width)):
+            _print_table(out, lines)
+        for line in totals(cost, inputs, size_bytes(model), measurement):
             out.print(line, markup=False, soft_wrap=True)
 
 
-def to_json(cost: Cost, size_bytes: int) -> dict[str, Any]:
+def _print_table(out: Console, lines: Iterable[str]) -> None:
+    """Print a table with its header in bold and an empty line after it, if it has any lines."""
+    style = "bold"
+    for line in lines:
+        out.print(line, style=style, markup=False, soft_wrap=True)
+        style = ""
+    if not style:
+        out.print()
+
+
+def to_json(cost: Cost, size_bytes: int, measurement: Measurement | None) -> dict[str, Any]:
     """Return the document of `pare inspect --json`; `macs` is null where a node could not be counted."""
     return {
         "schema": "onnx-pare/inspect/1",
         "totals": {**cost.totals(), "size_bytes": size_bytes},
         "nodes": [_node_json(row) for row in cost.rows],
         "uncounted_ops": cost.uncounted_ops,
+        "sparsity": inspect_zeros.measurement_json(measurement),
     }
 
 
 def table(rows: Sequence[NodeCost], width: int | None) -> Iterator[str]:
     """Yield the aligned lines of the table, its header first; cut to `width` columns, if that is given."""
-    names, ops = [row.name for row in rows], [row.op for row in rows]
-    if width is not None:
-        ops = [op if len(op) <= OP_WIDTH else f"{op[: OP_WIDTH - 1]}…" for op in ops]
-        names = [_cut(name, max(NAME_WIDTH, width - OTHERS_WIDTH - OP_WIDTH)) for name in names]
-    cells = [HEADERS, *((name, op, *_figures(row)) for name, op, row in zip(names, ops, rows, strict=True))]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        padded = (
-            cell.rjust(wide) if right else cell.ljust(wide)
-            for cell, wide, right in zip(line, widths, RIGHT, strict=True)
-        )
-        yield " ".join(padded).rstrip()
+    yield from columns.table(COLUMNS, [(row.name, row.op, *_figures(row)) for row in rows], width)
 
 
-def totals(cost: Cost, inputs: Mapping[str, Sequence[int]], size_bytes: int) -> Iterator[str]:
+def totals(
+    cost: Cost, inputs: Mapping[str, Sequence[int]], size_bytes: int, measurement: Measurement | None
+) -> Iterator[str]:
     """Yield the lines of the totals."""
     from onnx_pare.cli.units import count, percent, size
 
@@ -91,8 +100,7 @@ def totals(cost: Cost, inputs: Mapping[str, Sequence[int]], size_bytes: int) -> 
     yield f"input        {', '.join(f'{name} {_dims(shape)}' for name, shape in inputs.items())}"
     exact = f"({macs:,} MACs, {2 * macs:,} FLOPs)"
     yield f"MACs         {count(macs, 'MACs')} = {count(2 * macs, 'FLOPs')}  {exact}"
-    if cost.effective_macs != macs:
-        yield f"on nonzeros  {count(cost.effective_macs, 'MACs')}  ({cost.effective_macs:,} MACs)"
+    yield from inspect_zeros.totals(cost, measurement)
     zeros = 1 - cost.nonzero_params / params if params else 0.0
     yield f"parameters   {params:,}, of them {percent(zeros)} zero"
     yield f"weights      {size(cost.weight_bytes)}, file {size(size_bytes)}"
@@ -112,6 +120,7 @@ def _node_json(row: NodeCost) -> dict[str, Any]:
         "output_shape": None if row.output_shape is None else list(row.output_shape),
         "dtype": row.dtype,
         "weight_sparsity": row.weight_sparsity,
+        **inspect_zeros.node_json(row),
     }
 
 
@@ -130,11 +139,6 @@ def _figures(row: NodeCost) -> tuple[str, ...]:
 
 def _dims(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _cut(text: str, width: int) -> str:
-    """Keep the end of a long name: names differ there."""
-    return text if len(text) <= width else "…" + text[1 - width :]
 
 
 def _check_batch(model: ir.Model, batch: int | None) -> None:

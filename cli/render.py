@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onnx_pare.pipeline.plan import Plan
     from onnx_pare.pipeline.report import Report
 
-# share of weights that quantization alone may round to zero; more is pruning, and worth a line
+# share that quantization alone may round to zero; more was pruned or measured, and is worth a line
 ROUNDED = 0.1
 
 
@@ -92,14 +92,17 @@ def _rows(report: Report) -> Iterator[Row]:
         yield "top-1", *shown, f"{change} ({report.accuracy.samples:,} labelled)"
     yield "outputs", "", units.decibels(report.fidelity.sqnr_db), _agreement(report)
     yield amount("MACs", "macs", before, after, units.count)
-    if abs(_density(after) - _density(before)) > ROUNDED:
+    if _changed("nonzero_params", "params", before, after):
         yield amount("nonzero weights", "nonzero_params", before, after, units.count)
-        yield amount("MACs on them", "effective_macs", before, after, units.count)
+    if _changed("effective_macs", "macs", before, after):
+        yield amount("MACs on nonzeros", "effective_macs", before, after, units.count)
     yield amount("activations", "peak_activation_bytes", before, after, units.size, ("smaller", "larger"))
 
 
-def _density(cost: Mapping[str, Any]) -> float:
-    return float(cost["nonzero_params"] / cost["params"]) if cost["params"] else 1.0
+def _changed(part: str, whole: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Return whether the part that is not zero changed by more than rounding to integers explains."""
+    a, b = (cost[part] / cost[whole] if cost[whole] else 1.0 for cost in (before, after))
+    return bool(abs(b - a) > ROUNDED)
 
 
 def _agreement(report: Report) -> str:

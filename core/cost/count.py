@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_pare.cost.call import UncountedError, call, operator
 from onnx_pare.cost.constants import constant_values, is_constant_node
-from onnx_pare.cost.macs import MACS, Rule
-from onnx_pare.cost.memory import VIEWS, activations, attached, subgraphs
+from onnx_pare.cost.effective import Macs, input_zero_fraction, left
+from onnx_pare.cost.macs import MACS
+from onnx_pare.cost.memory import activations, attached, subgraphs
 from onnx_pare.cost.weights import Weight, Weights, distinct, sparsity
 from onnx_pare.cost.zero_macs import ZERO_MACS
+from onnx_pare.sparsity.metadata import read_negatives, read_zeros
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnx_pare.graph.shapes import Shapes
+    from onnx_pare.sparsity.share import Share, Zeros
 
 
 @dataclass(frozen=True)
@@ -26,20 +29,20 @@ class NodeCost:
     """What one node costs; a node with subgraphs stands for what runs in them.
 
     Attributes:
-        macs: Multiply-accumulates, None if they cannot be counted (`uncounted` says why).
-        effective_macs: Those left when all that multiply a zero are skipped.
+        work: Multiply-accumulates, None if they cannot be counted (`uncounted` says why).
         params: Elements of the weights it reads.
         weight_bytes: Their bytes as stored; scales and zero points are not included.
         output_shape: Of the first output; None if unknown.
         dtype: Element type of the first output; empty if unknown.
         weight_dtype: Element type its weights are stored in; empty without weights.
         weight_sparsity: Fraction of exact zeros in its weights, 0 to 1, biases aside.
+        input_zero_fraction: Fraction of zeros in the activation it multiplies; None if not measured.
+        zeros: What was measured of its output; `negatives` if its output only bends below zero.
     """
 
     name: str
     op: str
-    macs: int | None
-    effective_macs: int | None
+    work: Macs | None
     params: int
     weight_bytes: int
     output_shape: tuple[int, ...] | None
@@ -47,6 +50,19 @@ class NodeCost:
     weight_dtype: str
     weight_sparsity: float
     uncounted: str = ""
+    input_zero_fraction: float | None = None
+    zeros: Zeros | None = None
+    negatives: Share | None = None
+
+    @property
+    def macs(self) -> int | None:
+        """All multiply-accumulates, None if they cannot be counted."""
+        return self.work.total if self.work else None
+
+    @property
+    def effective_macs(self) -> int | None:
+        """Those left when all that multiply a zero are skipped."""
+        return self.work.effective if self.work else None
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,7 @@ class Cost:
         rows: One for each node of the main graph, in order, that is left when constants are folded.
         nodes: All nodes of all graphs, as they stand in the file (functions inlined).
         params, nonzero_params, weight_bytes: Of all weights, each stored tensor once.
-        macs, effective_macs: Sums over the counted nodes; what is not counted is in `uncounted`.
+        work: Sums over the counted nodes; what is not counted is in `uncounted`.
         activation_bytes, peak_activation_bytes: See `memory`.
     """
 
@@ -75,11 +91,20 @@ class Cost:
     params: int
     nonzero_params: int
     weight_bytes: int
-    macs: int
-    effective_macs: int
+    work: Macs
     activation_bytes: int
     peak_activation_bytes: int
     uncounted: tuple[Uncounted, ...]
+
+    @property
+    def macs(self) -> int:
+        """All multiply-accumulates that were counted."""
+        return self.work.total
+
+    @property
+    def effective_macs(self) -> int:
+        """Those left when all that multiply a zero are skipped."""
+        return self.work.effective
 
     @property
     def uncounted_ops(self) -> list[str]:
@@ -89,8 +114,7 @@ class Cost:
     def totals(self) -> dict[str, Any]:
         """Return the totals under the keys of `pare inspect --json`."""
         return {
-            "macs": self.macs,
-            "effective_macs": self.effective_macs,
+            **self.work.facts(),
             "flops": 2 * self.macs,
             "params": self.params,
             "nonzero_params": self.nonzero_params,
@@ -135,18 +159,13 @@ def count(model: ir.Model, shapes: Shapes) -> Cost:
         params=sum(weight.params for weight in weights),
         nonzero_params=sum(weight.nonzero for weight in weights),
         weight_bytes=sum(weight.size_bytes for weight in weights),
-        macs=sum(row.macs or 0 for row in rows),
-        effective_macs=sum(row.effective_macs or 0 for row in rows),
+        work=_sum(rows),
         activation_bytes=memory.total_bytes,
         peak_activation_bytes=memory.peak_bytes,
         uncounted=tuple(
             Uncounted(op, number, why) for (op, why), number in sorted(counter.uncounted.items())
         ),
     )
-
-
-# operators that hand on the zeros of their input, in another shape or as integers
-REARRANGING = VIEWS | {"DequantizeLinear", "QuantizeLinear", "Transpose"}
 
 
 def file_summary(model: ir.Model, path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
@@ -180,12 +199,10 @@ class _Counter:
         first = len(self.weights)
         self.weights += self._lookup.of(node)
         reason = ""
-        macs: int | None
-        effective: int | None
+        work: Macs | None = None
         try:
-            macs, effective = self._macs(node)
+            work = self._work(node)
         except UncountedError as error:
-            macs = effective = None
             reason = str(error)
             self.uncounted[operator(node), reason] += 1
         weights = distinct(self.weights[first:])
@@ -193,8 +210,7 @@ class _Counter:
         return NodeCost(
             name=node.name or "",
             op=operator(node),
-            macs=macs,
-            effective_macs=effective,
+            work=work,
             params=sum(weight.params for weight in weights),
             weight_bytes=sum(weight.size_bytes for weight in weights),
             output_shape=info.shape if info else None,
@@ -202,56 +218,31 @@ class _Counter:
             weight_dtype=max(weights, key=lambda weight: weight.params).dtype if weights else "",
             weight_sparsity=sparsity(weights),
             uncounted=reason,
+            input_zero_fraction=input_zero_fraction(node),
+            zeros=read_zeros(node),
+            negatives=read_negatives(node),
         )
 
-    def _macs(self, node: ir.Node) -> tuple[int, int]:
+    def _work(self, node: ir.Node) -> Macs:
         op = operator(node)
         if op in MACS:
-            macs = MACS[op].count(call(node, self._shapes))
-            return macs, round(macs * self._density(node, MACS[op]))
+            return left(node, MACS[op], MACS[op].count(call(node, self._shapes)), self._lookup)
         if attached(node):
             return self._nested(node)
         if op not in ZERO_MACS:
             raise UncountedError("no counting rule")
-        return 0, 0
+        return Macs()
 
-    def _nested(self, node: ir.Node) -> tuple[int, int]:
+    def _nested(self, node: ir.Node) -> Macs:
         """Count what runs in a node's subgraphs."""
-        bodies = [_sum(self.rows(graph)) for graph in subgraphs(node, self._shapes)]
-        macs, effective = max(bodies)
-        if node.op_type == "If" or macs == 0:
-            return macs, effective
+        work = max(_sum(self.rows(graph)) for graph in subgraphs(node, self._shapes))
+        if node.op_type == "If" or work.total == 0:
+            return work
         trips = self._shapes.trips.get(next((v.name for v in node.outputs if v.name), ""))
         if trips is None:
-            raise UncountedError(f"{macs} MACs a trip, but the number of trips depends on the data")
-        return macs * trips, effective * trips
-
-    def _density(self, node: ir.Node, rule: Rule) -> float:
-        """Return the fraction of a node's MACs that multiply no zero.
-
-        That is the product of the operands' densities: of the weights as stored, of activations as measured
-        and annotated in the model (see `sparsity.metadata`), where they were. Zeros of both are taken to fall
-        independently of each other.
-        """
-        weights = [weight for slot in rule.operands for weight in self._lookup.at(node, slot)]
-        params = sum(weight.params for weight in weights)
-        density = sum(weight.nonzero for weight in weights) / params if params else 1.0
-        for slot in rule.operands:
-            if slot < len(node.inputs):  # Einsum may have one operand
-                density *= 1 - _zero_fraction(node.inputs[slot])
-        return density
+            raise UncountedError(f"{work.total} MACs a trip, but the number of trips depends on the data")
+        return work.times(trips)
 
 
-def _zero_fraction(value: ir.Value | None) -> float:
-    """Return the measured fraction of zeros in an activation; 0 if it was not measured."""
-    from onnx_pare.sparsity.metadata import read_zero_fraction
-
-    node = None if value is None else value.producer()
-    while node is not None and node.op_type in REARRANGING and node.inputs[0] is not None:
-        node = node.inputs[0].producer()
-    return (read_zero_fraction(node) or 0.0) if node is not None else 0.0
-
-
-def _sum(rows: Iterable[NodeCost]) -> tuple[int, int]:
-    counted = [(row.macs or 0, row.effective_macs or 0) for row in rows]
-    return sum(macs for macs, _ in counted), sum(effective for _, effective in counted)
+def _sum(rows: Iterable[NodeCost]) -> Macs:
+    return sum((row.work for row in rows if row.work), Macs())

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx_pare.cost.call import operator
 from onnx_pare.cost.macs import MACS
 from onnx_pare.cost.slots import NOT_PARAMS, QUANTIZED, SCALAR_PARAMS
-from onnx_pare.cost.zeros import ZeroPoint, nonzeros, packed_nonzeros
+from onnx_pare.cost.zeros import ZeroPoint, nonzero, nonzeros, packed_nonzeros
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx_ir as ir
 
     from onnx_pare.graph.shapes import Shapes
+
+    Array = np.ndarray[Any, Any]
 
 _NARROW = frozenset({"int2", "int4", "int8", "uint2", "uint4", "uint8"})
 _FLOATS = ("float", "bfloat", "complex")
@@ -79,6 +82,23 @@ class Weights:
         """Return all stored tensors of parameters that a node reads, each once."""
         found = (weight for slot in range(len(node.inputs)) for weight in self.at(node, slot))
         return list({weight.name: weight for weight in found}.values())
+
+    def nonzero(self, node: ir.Node, slot: int) -> Array | None:
+        """Return which weights of an input are not zero, in the shape that the node sees.
+
+        None if it is not stored in that shape (packed, transposed, put together when the model loads).
+        """
+        value = node.inputs[slot]
+        info = None if value is None else self._shapes.get(value.name or "")
+        if value is None or info is None or operator(node) == "com.microsoft:MatMulNBits":
+            return None
+        roots = self._roots(value, _zero_point(node, QUANTIZED.get(operator(node), {}).get(slot)))
+        maker = value.producer()
+        source = maker.inputs[0] if maker is not None and maker.op_type == "DequantizeLinear" else value
+        if len(roots) != 1 or roots[0][0] is not source:
+            return None
+        kept = nonzero(*roots[0])
+        return None if kept is None or kept.shape != info.shape else kept != 0
 
     def _roots(self, value: ir.Value, zero: ZeroPoint) -> list[tuple[ir.Value, ZeroPoint]]:
         """Follow a constant back to the tensors it is stored in, each with its zero point."""

@@ -42,12 +42,17 @@ def nonzeros(value: ir.Value, zero: ZeroPoint, elements: int) -> int:
     if node is not None and node.op_type == "ConstantOfShape":
         fill = node.attributes.get("value")
         return elements if fill is not None and fill.as_tensor().numpy().any() else 0
+    kept = nonzero(value, zero)
+    return elements if kept is None else int(np.count_nonzero(kept))
+
+
+def nonzero(value: ir.Value, zero: ZeroPoint) -> Array | None:
+    """Return something that is true, or not zero, where a stored tensor is not zero; None if unknown."""
     content, point = array(value), array(zero.value)
-    if content is None:
-        return elements
-    if point is None or not point.any():
-        return int(np.count_nonzero(content))
-    return int(np.count_nonzero(content != _spread(point, content.shape, zero.axis)))
+    if content is None or point is None or not point.any():
+        return content
+    kept: Array = content != _spread(point, content.shape, zero.axis)
+    return kept
 
 
 def packed_nonzeros(node: ir.Node) -> int:

@@ -3,9 +3,18 @@
 On the node that makes an activation (`NodeProto.metadata_props`):
 
     onnx_pare.zero_fraction              "0.431200"       fraction of its elements that were exactly zero
+    onnx_pare.zero_fraction_p10          "0.402"          a tenth of the samples had at most so many
+    onnx_pare.zero_fraction_p90          "0.466"          nine tenths had at most so many
     onnx_pare.zero_fraction_per_channel  "[0.5,0.3624]"   the same per channel, JSON, four decimals
+    onnx_pare.zero_fraction_histogram    "[0,0,0,1,0,1,0,0,0,0]"   channels per tenth of zeros, JSON
     onnx_pare.channel_axis               "1"              the axis that counts channels
     onnx_pare.dead_channels              "[7,12]"         channels that were zero in every sample, JSON
+
+Where nothing is cut off but a slope changes below zero (LeakyRelu, PRelu) `negative_fraction` takes the place
+of `zero_fraction`, and there are no dead channels. On a layer that multiplies, for the input at position N,
+along the axis that the layer sums up:
+
+    onnx_pare.input_N.zero_fraction, .zero_fraction_per_channel, .channel_axis
 
 On the model (`ModelProto.metadata_props`):
 
@@ -23,89 +32,65 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from onnx_pare.sparsity.share import Measurement, Share, Zeros
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 PREFIX = "onnx_pare."
-FRACTION = f"{PREFIX}zero_fraction"
-PER_CHANNEL = f"{PREFIX}zero_fraction_per_channel"
-CHANNEL_AXIS = f"{PREFIX}channel_axis"
-DEAD_CHANNELS = f"{PREFIX}dead_channels"
-_NODE_KEYS = (FRACTION, PER_CHANNEL, CHANNEL_AXIS, DEAD_CHANNELS)
 MODEL_PREFIX = f"{PREFIX}sparsity."
-
-
-@dataclass(frozen=True)
-class Zeros:
-    """How much of an activation is exactly zero.
-
-    Attributes:
-        fraction: Over all elements, 0 to 1.
-        channel_axis: The axis that counts channels; None if it has none.
-        per_channel: The fraction of each channel.
-        dead_channels: Channels that were zero everywhere in every sample.
-    """
-
-    fraction: float
-    channel_axis: int | None = None
-    per_channel: tuple[float, ...] = ()
-    dead_channels: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What the zero fractions of a model were measured on.
-
-    Attributes:
-        samples: How many samples.
-        source: Where they came from.
-        random: Whether they were synthetic.
-        zero_fraction: Over all annotated activations together.
-        tool: Name and version of the program.
-    """
-
-    samples: int
-    source: str
-    random: bool
-    zero_fraction: float
-    tool: str
+ZERO, NEGATIVE = "zero_fraction", "negative_fraction"
+DEAD_CHANNELS = f"{PREFIX}dead_channels"
 
 
 def read_zero_fraction(node: ir.Node) -> float | None:
     """Return the measured fraction of zeros in the node's output, None if it has not been measured."""
-    text = node.metadata_props.get(FRACTION)
+    text = node.metadata_props.get(PREFIX + ZERO)
     return None if text is None else float(text)
 
 
 def read_zeros(node: ir.Node) -> Zeros | None:
     """Return all that was measured of the node's output, None if it has not been."""
-    fraction = read_zero_fraction(node)
-    if fraction is None:
+    share = _read(node, PREFIX, ZERO)
+    if share is None:
         return None
-    properties = node.metadata_props
-    axis = properties.get(CHANNEL_AXIS)
-    return Zeros(
-        fraction,
-        None if axis is None else int(axis),
-        tuple(json.loads(properties.get(PER_CHANNEL, "[]"))),
-        tuple(json.loads(properties.get(DEAD_CHANNELS, "[]"))),
-    )
+    dead = tuple(json.loads(node.metadata_props.get(DEAD_CHANNELS, "[]")))
+    return Zeros(share.fraction, share.channel_axis, share.per_channel, dead, p10=share.p10, p90=share.p90)
 
 
 def write_zeros(node: ir.Node, zeros: Zeros) -> bool:
     """Annotate the node in place of what it said before, and return whether that changed anything."""
-    properties = {FRACTION: _decimal(zeros.fraction)}
-    if zeros.channel_axis is not None:
-        properties[PER_CHANNEL] = _json([round(fraction, 4) for fraction in zeros.per_channel])
-        properties[CHANNEL_AXIS] = str(zeros.channel_axis)
-        properties[DEAD_CHANNELS] = _json(list(zeros.dead_channels))
-    stale = [key for key in _NODE_KEYS if key in node.metadata_props and key not in properties]
-    for key in stale:
-        del node.metadata_props[key]
-    return _put(node.metadata_props, properties) or bool(stale)
+    dead = {} if zeros.channel_axis is None else {DEAD_CHANNELS: _json(list(zeros.dead_channels))}
+    return _replace(node, _properties(PREFIX, ZERO, zeros) | dead, _output_keys())
+
+
+def read_negatives(node: ir.Node) -> Share | None:
+    """Return how much of what a LeakyRelu or PRelu reads is negative, None if it has not been measured."""
+    return _read(node, PREFIX, NEGATIVE)
+
+
+def write_negatives(node: ir.Node, share: Share) -> bool:
+    """Annotate a LeakyRelu or PRelu with it, and return whether that changed anything."""
+    return _replace(node, _properties(PREFIX, NEGATIVE, share), _output_keys())
+
+
+def read_input(node: ir.Node, slot: int) -> Share | None:
+    """Return how much of a layer's input was zero, along the axis it sums up; None if not measured."""
+    return _read(node, _input_prefix(slot), ZERO)
+
+
+def write_input(node: ir.Node, slot: int, share: Share) -> bool:
+    """Annotate a layer with it, and return whether that changed anything.
+
+    The channels of an input without zeros are left out: there can be thousands.
+    """
+    prefix = _input_prefix(slot)
+    known = share if share.fraction else Share(0.0)
+    keys = (*_keys(prefix, ZERO), f"{prefix}channel_axis")
+    found = _properties(prefix, ZERO, known)
+    return _replace(node, {key: text for key, text in found.items() if not key.endswith("histogram")}, keys)
 
 
 def read_measurement(model: ir.Model) -> Measurement | None:
@@ -136,6 +121,52 @@ def write_measurement(model: ir.Model, measurement: Measurement) -> bool:
         "tool": measurement.tool,
     }
     return _put(model.metadata_props, {MODEL_PREFIX + key: text for key, text in values.items()})
+
+
+def _input_prefix(slot: int) -> str:
+    return f"{PREFIX}input_{slot}."
+
+
+def _keys(prefix: str, name: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}{name}{end}" for end in ("", "_p10", "_p90", "_per_channel", "_histogram"))
+
+
+def _output_keys() -> tuple[str, ...]:
+    return (*_keys(PREFIX, ZERO), *_keys(PREFIX, NEGATIVE), f"{PREFIX}channel_axis", DEAD_CHANNELS)
+
+
+def _read(node: ir.Node, prefix: str, name: str) -> Share | None:
+    total, p10, p90, per_channel, _ = (node.metadata_props.get(key) for key in _keys(prefix, name))
+    if total is None:
+        return None
+    axis = node.metadata_props.get(f"{prefix}channel_axis")
+    return Share(
+        float(total),
+        None if axis is None else int(axis),
+        tuple(json.loads(per_channel or "[]")),
+        p10=None if p10 is None else float(p10),
+        p90=None if p90 is None else float(p90),
+    )
+
+
+def _properties(prefix: str, name: str, share: Share) -> dict[str, str]:
+    total, p10, p90, per_channel, histogram = _keys(prefix, name)
+    properties = {total: _decimal(share.fraction)}
+    if share.p10 is not None and share.p90 is not None:
+        properties |= {p10: f"{share.p10:.3f}", p90: f"{share.p90:.3f}"}
+    if share.channel_axis is not None:
+        properties[per_channel] = _json([round(fraction, 4) for fraction in share.per_channel])
+        properties[histogram] = _json(list(share.histogram))
+        properties[f"{prefix}channel_axis"] = str(share.channel_axis)
+    return properties
+
+
+def _replace(node: ir.Node, properties: Mapping[str, str], keys: tuple[str, ...]) -> bool:
+    """Write the properties, and remove those of `keys` that are not among them."""
+    stale = [key for key in keys if key in node.metadata_props and key not in properties]
+    for key in stale:
+        del node.metadata_props[key]
+    return _put(node.metadata_props, properties) or bool(stale)
 
 
 def _put(target: MutableMapping[str, str], properties: Mapping[str, str]) -> bool:

@@ -71,13 +71,14 @@ def test_in_a_terminal_of_80_columns_names_are_cut(model: str) -> None:
 
 def test_json_has_exactly_the_agreed_keys(model: str) -> None:
     document: dict[str, Any] = json.loads(run(model, *SIZE, "--json", "-"))
-    assert list(document) == ["schema", "totals", "nodes", "uncounted_ops"]
+    assert list(document) == ["schema", "totals", "nodes", "uncounted_ops", "sparsity"]
     assert document["schema"] == "onnx-pare/inspect/1"
     wanted = {"macs", "params", "weight_bytes", "activation_bytes", "peak_activation_bytes"}
     assert wanted <= set(document["totals"])
     assert document["totals"]["macs"] == 109_985_792
     assert document["totals"]["size_bytes"] == Path(model).stat().st_size
     keys = ["name", "op", "macs", "params", "weight_bytes", "output_shape", "dtype", "weight_sparsity"]
+    keys += ["effective_macs", "input_zero_fraction", "zeros", "negatives"]
     assert [list(node) for node in document["nodes"]] == [keys, keys]
     assert document["nodes"][1]["output_shape"] == [1, 128, 112, 112]
     assert document["nodes"][1]["weight_sparsity"] == 1.0

@@ -68,13 +68,14 @@ def test_optimize(command: Any, labelled: str) -> None:
 def test_inspect(command: Any, folder: Any) -> None:
     found = document(command("pare", "inspect", "net.onnx", "--json", "-"))
     assert found["schema"] == "onnx-pare/inspect/1"
-    assert set(found) == {"schema", "totals", "nodes", "uncounted_ops"}
+    assert set(found) == {"schema", "totals", "nodes", "uncounted_ops", "sparsity"}
     assert set(found["totals"]) >= {
         "macs", "params", "weight_bytes", "activation_bytes", "peak_activation_bytes",
     }  # fmt: skip
     for node in found["nodes"]:
         assert set(node) == {
             "name", "op", "macs", "params", "weight_bytes", "output_shape", "dtype", "weight_sparsity",
+            "effective_macs", "input_zero_fraction", "zeros", "negatives",
         }  # fmt: skip
 
 

@@ -121,8 +121,14 @@ def test_a_model_that_is_no_classifier_and_has_no_labels(report: Report) -> None
 def test_pruned_weights_get_two_lines(report: Report) -> None:
     pruned = costs(332_018, nonzero_params=40_885, effective_macs=20_000_000)
     assert row(replace(report, after=pruned), "nonzero weights") == "81.77 k 40.88 k 2.00× fewer"
-    assert row(replace(report, after=pruned), "MACs on them") == "40.55 M 20 M 2.03× fewer"
+    assert row(replace(report, after=pruned), "MACs on nonzeros") == "40.55 M 20 M 2.03× fewer"
     assert "nonzero" not in shown(report)
+
+
+def test_measured_zero_activations_get_one(report: Report) -> None:
+    measured = replace(report, after=costs(332_018, effective_macs=20_000_000))
+    assert row(measured, "MACs on nonzeros") == "40.55 M 20 M 2.03× fewer"
+    assert "nonzero weights" not in shown(measured)
 
 
 def test_a_gate_without_a_number_says_why(report: Report) -> None:

@@ -115,19 +115,6 @@ def test_functions_count_as_what_they_are_made_of() -> None:
     assert count(model, infer(model, input_shapes(model))).macs == 4 * 32
 
 
-def test_measured_zero_activations_are_skipped(counted: Any) -> None:
-    from onnx_pare.sparsity.metadata import Zeros, write_zeros
-
-    def annotate(model: ir.Model) -> None:
-        write_zeros(model.graph.node(0), Zeros(0.25))
-
-    weight = np.ones((4, 4), np.float32)
-    weight[:2] = 0
-    text = "g (float[2,4] x, float[4,4] w) => (float[a,b] y) { r = Relu(x) i = Identity(r) y = MatMul(i, w) }"
-    cost = counted(text, {"w": weight}, edit=annotate)
-    assert (cost.macs, cost.effective_macs) == (32, round(32 * 0.5 * 0.75))
-
-
 def test_shapes_scale_with_the_batch(counted: Any) -> None:
     text = "g (float[N,4] x, float[4,4] w) => (float[N,4] y) { y = MatMul(x, w) }"
     assert counted(text, WEIGHT, x=(8, 4)).macs == 4 * counted(text, WEIGHT, x=(2, 4)).macs

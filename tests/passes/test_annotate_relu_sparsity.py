@@ -18,7 +18,8 @@ from onnx_pare.graph.verify import problems
 from onnx_pare.passes.annotate_relu_sparsity import AnnotateReluSparsity
 from onnx_pare.passes.base import Context, Outcome
 from onnx_pare.passes.simplify import Simplify
-from onnx_pare.sparsity.metadata import Measurement, read_measurement, read_zeros
+from onnx_pare.sparsity.metadata import read_measurement, read_zeros
+from onnx_pare.sparsity.share import Measurement
 
 Check = Callable[..., Outcome]
 MakeContext = Callable[..., Context]
