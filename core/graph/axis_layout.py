@@ -1,0 +1,316 @@
+"""How channels pass through operators that move, join, cut and regroup values."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_pare.graph.axes import Axes, Dim, NotUnderstoodError
+from onnx_pare.graph.axis_elementwise import pass_on
+from onnx_pare.graph.edit import constant, inputs_used
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnx_pare.graph.ties import Ids
+
+
+def numbers(axes: Axes, node: ir.Node, attribute: str, place: int) -> list[int] | None:
+    """Return integers that a node is given as an attribute or, in later opsets, as an input; None if not.
+
+    Raises:
+        NotUnderstoodError: They are computed.
+    """
+    if attribute in node.attributes:
+        given = node.attributes[attribute].value
+        return list(given) if isinstance(given, (list, tuple)) else [int(given)]
+    value = node.inputs[place] if len(node.inputs) > place else None
+    if value is None:
+        return None
+    array = axes.content(value)
+    if array is None:
+        raise NotUnderstoodError(f"its {attribute} are computed")
+    return [int(number) for number in array.reshape(-1)]
+
+
+def given_axes(axes: Axes, node: ir.Node, place: int = 1) -> list[int] | None:
+    """Return the axes that a node names, counted from the front of its input; None if it names none."""
+    found = numbers(axes, node, "axes", place)
+    rank = len(axes.known(inputs_used(node)[0]))
+    return None if found is None else [axis % rank for axis in found]
+
+
+def transpose(axes: Axes, node: ir.Node) -> None:
+    """Axis i of the result is axis perm[i] of the input."""
+    x = inputs_used(node)[0]
+    order = node.attributes.get_ints("perm", tuple(reversed(range(len(axes.known(x))))))
+    for axis, source in enumerate(order):
+        axes.put(node.outputs[0], axis, axes.get(x, source))
+
+
+def concat(axes: Axes, node: ir.Node) -> None:
+    """Along its axis the inputs keep their numbers; along all others they run side by side."""
+    inputs, result = inputs_used(node), node.outputs[0]
+    rank = len(axes.known(result))
+    along = node.attributes.get_int("axis", 0) % rank
+    for axis in range(rank):
+        if axis != along:
+            axes.put(result, axis, axes.join([(value, axis) for value in inputs]))
+    if any((value, along) in axes.of or constant(value) is not None for value in inputs):
+        axes.put(result, along, np.concatenate([_filled(axes, value, along) for value in inputs]))
+
+
+def _filled(axes: Axes, value: ir.Value, axis: int) -> Ids:
+    """Return the numbers along an axis, new ones that stay where it has none."""
+    ids = axes.get(value, axis)
+    if ids is None:
+        ids = axes.ties.new(axes.known(value)[axis])
+        axes.fix(ids, axes.blame.get(value) or "its channels are not followed")
+    return ids
+
+
+def split(axes: Axes, node: ir.Node) -> None:
+    """Along its axis each output takes the next numbers."""
+    x = inputs_used(node)[0]
+    along = node.attributes.get_int("axis", 0) % len(axes.known(x))
+    numbers(axes, node, "split", 1)
+    start = 0
+    for value in node.outputs:
+        for axis in range(len(axes.known(x))):
+            ids = axes.get(x, axis)
+            if axis == along and ids is not None:
+                ids = ids[start : start + axes.known(value)[axis]]
+            axes.put(value, axis, ids)
+        start += axes.known(value)[along]
+
+
+def slice_(axes: Axes, node: ir.Node) -> None:
+    """Along each axis it names, a Slice keeps the numbers between its bounds."""
+    x, result = inputs_used(node)[0], node.outputs[0]
+    bounds = slices(axes, node)
+    for axis in range(len(axes.known(x))):
+        ids = axes.get(x, axis)
+        if axis in bounds and ids is not None:
+            if bounds[axis].step not in (1, None):
+                axes.fix(ids, "takes every so manieth")
+            ids = ids[bounds[axis]]
+        axes.put(result, axis, ids)
+
+
+def slices(axes: Axes, node: ir.Node) -> dict[int, slice]:
+    """Return what a Slice cuts: axis -> the bounds, within the axis."""
+    shape = axes.known(inputs_used(node)[0])
+    starts, ends = numbers(axes, node, "starts", 1), numbers(axes, node, "ends", 2)
+    if starts is None or ends is None:
+        raise NotUnderstoodError("its bounds are not given")
+    named = given_axes(axes, node, 3) or list(range(len(starts)))
+    steps = numbers(axes, node, "steps", 4) or [1] * len(starts)
+    return {
+        axis: slice(*slice(start, end if end > -(2**31) else None, step).indices(shape[axis]))
+        if step > 0
+        else slice(start, end, step)
+        for start, end, axis, step in zip(starts, ends, named, steps, strict=True)
+    }
+
+
+def pads(axes: Axes, node: ir.Node) -> list[tuple[int, int]]:
+    """Return what a Pad adds before and after each axis."""
+    rank = len(axes.known(inputs_used(node)[0]))
+    amounts = numbers(axes, node, "pads", 1)
+    if amounts is None:
+        raise NotUnderstoodError("its amounts are not given")
+    named = given_axes(axes, node, 3) or list(range(rank))
+    found = [(0, 0)] * rank
+    for place, axis in enumerate(named):
+        found[axis] = (amounts[place], amounts[place + len(named)])
+    return found
+
+
+def pad(axes: Axes, node: ir.Node) -> None:
+    """What is added has numbers of its own: a channel of the padding goes like any other, whatever it holds."""
+    x, result = inputs_used(node)[0], node.outputs[0]
+    for axis, (before, after) in enumerate(pads(axes, node)):
+        ids = axes.get(x, axis)
+        if ids is not None and (before or after):
+            if min(before, after) < 0 or node.attributes.get_string("mode", "constant") != "constant":
+                axes.fix(ids, "pads them with themselves, or cuts")
+                ids = None
+            else:
+                ids = np.concatenate([axes.ties.new(before), ids, axes.ties.new(after)])
+        axes.put(result, axis, ids)
+
+
+def gather(axes: Axes, node: ir.Node) -> None:
+    """Along its axis the indices' axes come in place; with constant indices numbers are picked."""
+    x, indices = inputs_used(node)
+    result, rank = node.outputs[0], len(axes.known(x))
+    along = node.attributes.get_int("axis", 0) % rank
+    picked, width = axes.content(indices), len(axes.known(indices))
+    if picked is None or width != 1:
+        axes.freeze(x, "picks among them", along)
+        axes.freeze(indices, "picks by them")
+    else:
+        ids = axes.get(x, along)
+        axes.put(result, along, None if ids is None else ids[picked])
+    for axis in range(rank):
+        if axis != along:
+            axes.put(result, axis if axis < along else axis + width - 1, axes.get(x, axis))
+
+
+def reduce(axes: Axes, node: ir.Node) -> None:
+    """What is reduced stays; all other axes keep their numbers."""
+    x, result = inputs_used(node)[0], node.outputs[0]
+    rank = len(axes.known(x))
+    named = given_axes(axes, node) if node.op_type[:3] != "Arg" else [node.attributes.get_int("axis", 0) % rank]
+    if not named:
+        named = [] if node.attributes.get_int("noop_with_empty_axes", 0) else list(range(rank))
+    for axis in named:
+        axes.freeze(x, "sums over the channels", axis)
+    left = [axis for axis in range(rank) if axis not in named]
+    kept = node.attributes.get_int("keepdims", 1)
+    for place, axis in enumerate(left):
+        axes.put(result, axis if kept else place, axes.get(x, axis))
+
+
+def resize(axes: Axes, node: ir.Node) -> None:
+    """Channels pass where the length stays."""
+    x, result = inputs_used(node)[0], node.outputs[0]
+    for axis, (before, after) in enumerate(zip(axes.known(x), axes.known(result), strict=True)):
+        ids = axes.get(x, axis)
+        if before != after:
+            axes.fix(ids, "resizes over them")
+            ids = None
+        axes.put(result, axis, ids)
+    if len(node.inputs) > 3 and node.inputs[3] is not None:
+        follow_shape(axes, node, node.inputs[3])
+
+
+def expand(axes: Axes, node: ir.Node) -> None:
+    """Axes of length 1 are repeated; all others keep their numbers."""
+    x, result = inputs_used(node)[0], node.outputs[0]
+    before, after = axes.known(x), axes.known(result)
+    for axis, length in enumerate(before):
+        place = len(after) - len(before) + axis
+        if length == after[place]:
+            axes.put(result, place, axes.get(x, axis))
+    follow_shape(axes, node, node.inputs[1])
+
+
+def tile(axes: Axes, node: ir.Node) -> None:
+    """Repeated numbers go together with themselves."""
+    x, result = inputs_used(node)[0], node.outputs[0]
+    repeats = numbers(axes, node, "repeats", 1) or []
+    for axis, times in enumerate(repeats):
+        ids = axes.get(x, axis)
+        axes.put(result, axis, None if ids is None else np.tile(ids, times))
+
+
+def depth_to_space(axes: Axes, node: ir.Node) -> None:
+    """(b · b · C) or (C · b · b) channels become C: those of one pixel go together."""
+    x = inputs_used(node)[0]
+    square = node.attributes.get_int("blocksize", 1) ** 2
+    ids = axes.get(x, 1)
+    if ids is None:
+        return
+    column = node.attributes.get_string("mode", "DCR") == "DCR"
+    rows = ids.reshape(square, -1).T if column else ids.reshape(-1, square)
+    axes.ties.tie(rows, rows[:, :1])
+    axes.put(node.outputs[0], 1, rows[:, 0])
+
+
+def space_to_depth(axes: Axes, node: ir.Node) -> None:
+    """C channels become (b · b · C)."""
+    ids = axes.get(inputs_used(node)[0], 1)
+    if ids is not None:
+        axes.put(node.outputs[0], 1, np.tile(ids, node.attributes.get_int("blocksize", 1) ** 2))
+
+
+def reshape(axes: Axes, node: ir.Node) -> None:
+    """Reshape, Flatten, Squeeze and Unsqueeze: runs of axes with equal products correspond."""
+    x, result = inputs_used(node)[0], node.outputs[0]
+    before, after = axes.known(x), axes.known(result)
+    for sources, targets in _runs(before, after):
+        found = [(axis, ids) for axis in sources if (ids := axes.get(x, axis)) is not None]
+        if len(found) > 1:
+            for _, ids in found:
+                axes.fix(ids, "joins two kinds of channels")
+        elif found:
+            axis, ids = found[0]
+            _regroup(axes, node, ids, [before[s] for s in sources], sources.index(axis), targets)
+    if node.op_type == "Reshape":
+        follow_shape(axes, node, node.inputs[1])
+
+
+def _runs(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
+    """Return the shortest runs of axes, lengths of 1 left out, whose products agree."""
+    sides = [[axis for axis, length in enumerate(shape) if length != 1] for shape in (before, after)]
+    ends = [
+        list(accumulate((shape[axis] for axis in side), lambda a, b: a * b))
+        for shape, side in zip((before, after), sides, strict=True)
+    ]
+    runs, starts = [], [0, 0]
+    for end in sorted(set(ends[0]) & set(ends[1])):
+        stops = [side.index(end) + 1 for side in ends]
+        runs.append((sides[0][starts[0] : stops[0]], sides[1][starts[1] : stops[1]]))
+        starts = stops
+    return runs
+
+
+def _regroup(
+    axes: Axes, node: ir.Node, ids: Ids, lengths: list[int], place: int, targets: list[int]
+) -> None:
+    """Find the axis of the result that can carry the numbers, and tie what differs across the others.
+
+    Positions of the run, in memory order, each have a number. Along the axis that is chosen, all positions
+    of one index go together: what is left of both shapes is then the same, in the same order.
+    """
+    result = node.outputs[0]
+    after = [axes.known(result)[axis] for axis in targets]
+    flat = np.broadcast_to(ids.reshape([-1 if i == place else 1 for i in range(len(lengths))]), lengths)
+    spread = flat.reshape(after)
+    if len(targets) == 1:
+        axes.put(result, targets[0], spread)
+        return
+    chosen = _carrier(node, spread)
+    rows = np.moveaxis(spread, chosen, 0).reshape(after[chosen], -1)
+    axes.ties.tie(rows, rows[:, :1])
+    axes.put(result, targets[chosen], rows[:, 0])
+
+
+def _carrier(node: ir.Node, spread: Ids) -> int:
+    """Return the axis along which the numbers alone vary; else the groups a norm asks for; else the longest."""
+    varying = [axis for axis in range(spread.ndim) if (np.diff(spread, axis=axis) != 0).any()]
+    if len(varying) == 1:
+        return varying[0]
+    if any(use.node.op_type == "InstanceNormalization" for use in node.outputs[0].uses()):
+        return varying[0]
+    return max(varying, key=lambda axis: (spread.shape[axis], axis))
+
+
+def follow_shape(axes: Axes, node: ir.Node, given: ir.Value | None) -> None:
+    """See that a shape which is computed follows when channels go.
+
+    Raises:
+        NotUnderstoodError: It may not.
+    """
+    if given is None or axes.content(given) is not None:
+        return
+    result = node.outputs[0]
+    entries = axes.dims.get(given)
+    shape = axes.known(result)
+    for axis in range(len(shape)):
+        ids = axes.of.get((result, axis))
+        entry = entries[axis] if entries is not None else None
+        if isinstance(entry, Dim):
+            own = axes.of.get((entry.value, entry.axis))
+            if own is not None and ids is not None and len(own) == len(ids):
+                axes.ties.tie(own, ids)
+                continue
+            axes.fix(own, "makes a shape of their number")
+        if ids is not None and not (entry == -1 or (entry == 0 and node.op_type == "Reshape")):
+            axes.fix(ids, "its shape is computed")
+
+

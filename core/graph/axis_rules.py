@@ -1,0 +1,112 @@
+"""Which rule follows the channels through which operator, and the walk over the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from onnx_pare.graph import axis_elementwise, axis_layers, axis_layout
+from onnx_pare.graph.axes import Axes, NotUnderstoodError, Stop
+from onnx_pare.graph.axis_dims import follow_dims
+from onnx_pare.graph.edit import constant
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    Rule = Callable[[Axes, ir.Node], None]
+
+OUTPUT = "the model's output"
+
+# whatever a channel becomes, it becomes by itself
+SAME = """
+    Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu
+    HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu
+    Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu
+""".split()
+BROADCAST = """
+    Add And BitShift Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub
+    Sum Where Xor
+""".split()
+REDUCE = """
+    ArgMax ArgMin ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
+    ReduceSum ReduceSumSquare
+""".split()
+POOL = "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool".split()
+NORMALIZE = """
+    Hardmax LRN LayerNormalization LogSoftmax LpNormalization RMSNormalization Softmax
+""".split()
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(SAME, axis_elementwise.same),
+    **dict.fromkeys(BROADCAST, axis_elementwise.broadcast),
+    **dict.fromkeys(REDUCE, axis_layout.reduce),
+    **dict.fromkeys(POOL, axis_layers.pool),
+    **dict.fromkeys(NORMALIZE, axis_layers.normalize),
+    **dict.fromkeys(("BatchNormalization", "InstanceNormalization"), axis_layers.per_channel),
+    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), axis_layout.reshape),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), axis_layers.recurrent),
+    **dict.fromkeys(("Resize", "Upsample"), axis_layout.resize),
+    "Concat": axis_layout.concat,
+    "Conv": axis_layers.conv,
+    "ConvTranspose": axis_layers.conv_transpose,
+    "DepthToSpace": axis_layout.depth_to_space,
+    "Expand": axis_layout.expand,
+    "Gather": axis_layout.gather,
+    "Gemm": axis_layers.gemm,
+    "GroupNormalization": axis_layers.group_norm,
+    "MatMul": axis_layers.matmul,
+    "Pad": axis_layout.pad,
+    "Slice": axis_layout.slice_,
+    "SpaceToDepth": axis_layout.space_to_depth,
+    "Split": axis_layout.split,
+    "Tile": axis_layout.tile,
+    "Transpose": axis_layout.transpose,
+}
+
+
+def follow(graph: ir.Graph, axes: Axes) -> None:
+    """Follow the channels through a graph, front to back."""
+    for value in graph.inputs:
+        axes.blame[value] = Stop(value.name or "", "", "the model's input")
+    for node in graph:
+        axes.visit(node)
+        if not _is_given(node):
+            _follow(axes, node)
+    for value in graph.outputs:
+        producer = value.producer()
+        name = (producer.name if producer is not None else value.name) or ""
+        axes.freeze(value, Stop(name, producer.op_type if producer is not None else "", OUTPUT))
+    for value in {place[0] for place in axes.of}:
+        inner = next((use.node for use in value.uses() if use.node.graph is not graph), None)
+        if inner is not None:
+            axes.freeze(value, Stop(inner.name or "", inner.op_type, "reads them inside of a subgraph"))
+
+
+def _is_given(node: ir.Node) -> bool:
+    return node.op_type == "Constant" and constant(node.outputs[0]) is not None
+
+
+def _follow(axes: Axes, node: ir.Node) -> None:
+    if follow_dims(axes, node):
+        return
+    rule = RULES.get(node.op_type) if node.domain == "" else None
+    try:
+        if rule is None:
+            raise NotUnderstoodError("is not understood")
+        rule(axes, node)
+    except NotUnderstoodError as error:
+        for value in node.inputs:
+            axes.freeze(value, str(error))
+        for value in node.outputs:
+            axes.freeze(value, str(error))
+            axes.blame[value] = axes.stop(str(error))
+        return
+    _hand_on_blame(axes, node)
+
+
+def _hand_on_blame(axes: Axes, node: ir.Node) -> None:
+    """An output without numbers has the reason of an input without."""
+    reason = next((axes.blame[value] for value in node.inputs if value in axes.blame), None)
+    for value in node.outputs:
+        if reason is not None and not any((value, axis) in axes.of for axis in range(len(axes.shape(value) or ()))):
+            axes.blame[value] = reason
