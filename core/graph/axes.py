@@ -80,6 +80,7 @@ class Axes:
         contractions: Numbers that two computed operands are summed over (attention).
         dims: What the elements of a computed shape are: numbers, lengths of axes, or not known.
         blame: Why a value has no numbers at all.
+        reason: Why the node that is visited gives none, if it does not.
     """
 
     shape: Callable[[ir.Value], Shape | None]
@@ -92,12 +93,13 @@ class Axes:
     contractions: list[Ids] = field(default_factory=list)
     dims: dict[ir.Value, list[int | Dim | None]] = field(default_factory=dict)
     blame: dict[ir.Value, Stop] = field(default_factory=dict)
+    reason: Stop | None = None
     _frozen: dict[Place, Stop] = field(default_factory=dict)
     _node: ir.Node | None = None
 
     def visit(self, node: ir.Node) -> None:
         """Let `stop` speak of this node."""
-        self._node = node
+        self._node, self.reason = node, None
 
     def stop(self, reason: str) -> Stop:
         """Return a reason given by the node that is visited."""
@@ -153,7 +155,7 @@ class Axes:
     def join(self, places: Sequence[Place]) -> Ids | None:
         """Tie axes of equal length that run side by side, and return the numbers of one of them.
 
-        If one of them has no numbers, all stay.
+        If one of them has no numbers, all stay, and None is returned.
 
         Raises:
             NotUnderstoodError: Their lengths differ.
@@ -168,7 +170,8 @@ class Axes:
             stop = self.blame.get(untracked[0][0]) or self.stop(UNTRACKED)
             for value, axis in places:
                 self.freeze(value, stop, axis)
-            return next((self.of[place] for place in places if place in self.of), None)
+            self.reason = stop
+            return None
         ids = [found for value, axis in places if (found := self.get(value, axis)) is not None]
         for other in ids[1:]:
             self.ties.tie(ids[0], other)

@@ -61,8 +61,8 @@ def _cut(entries: Entries, node: ir.Node) -> Entries | None:
     if node.op_type == "Gather" and given[0] is not None and given[0].ndim <= 1:
         return [entries[int(index)] for index in given[0].reshape(-1)]
     if node.op_type == "Slice" and all(array is not None and array.size == 1 for array in given):
-        start, end, _, step = [*(int(array.item()) for array in given if array is not None), 0, 1][:4]
-        return entries[start:end:step]
+        bounds = [int(array.item()) for array in given if array is not None]
+        return entries[slice(*bounds[:2], *bounds[3:])]
     return None
 
 

@@ -106,7 +106,8 @@ def _follow(axes: Axes, node: ir.Node) -> None:
 
 def _hand_on_blame(axes: Axes, node: ir.Node) -> None:
     """An output without numbers has the reason of an input without."""
-    reason = next((axes.blame[value] for value in node.inputs if value in axes.blame), None)
+    reasons = (axes.blame.get(value) for value in node.inputs if value is not None)
+    reason = axes.reason or next((reason for reason in reasons if reason is not None), None)
     for value in node.outputs:
         if reason is not None and not any((value, axis) in axes.of for axis in range(len(axes.shape(value) or ()))):
             axes.blame[value] = reason

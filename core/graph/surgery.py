@@ -90,10 +90,11 @@ def remove_channels(model: ir.Model, groups: Groups, units: Mapping[int, Iterabl
     if not gone.any():
         return 0
     cut = Cut(groups, gone, model.graph, Names(model))
-    touched = {value for value, _ in groups.axes.of}
+    touched = [value for value in dict.fromkeys(value for value, _ in groups.axes.of) if cut.cut_axes(value)]
+    changed = set(touched)
     for node in model.graph:
         edit = EDITS.get(node.op_type) if node.domain == "" else None
-        if edit is not None and any(v in touched for v in (*node.inputs, *node.outputs) if v is not None):
+        if edit is not None and not changed.isdisjoint((*node.inputs, *node.outputs)):
             edit(cut, node)
     for value in touched:
         _slice(cut, value)
