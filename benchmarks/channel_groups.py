@@ -4,11 +4,12 @@
 
 Graphs without weights get seeded random ones; where those make a graph so large that rounding differences
 grow beyond the limit, they are drawn again as `untrained.py` does, with activations of unit variance (marked
-`*`). A Softmax at the end could hide differences: what it reads is compared too. Of every group a random share of the units is chosen, and
-the slices of all weights that read them are set to zero; if the groups are right, removing the units then
-leaves the outputs as they are. Prints for each graph the MACs before and after, the largest deviation
-relative to the output's magnitude, and at the end what was left alone, by reason. Exits with 1 if any graph
-fails to run or deviates by more than 1e-4.
+`*`). A Softmax or Sigmoid at the end could hide differences: what it reads is compared too.
+
+Of every group a random share of the units is chosen, and the slices of all weights that read them are set to
+zero; if the groups are right, removing the units then leaves the outputs as they are. Prints for each graph
+the MACs before and after, the largest deviation relative to the output's magnitude, and at the end what was
+left alone, by reason. Exits with 1 if any graph fails to run or deviates by more than 1e-4.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 LIMIT = 1e-4
 # of inputs (batch, length) without one
 FREE_LENGTH = 512
+SATURATING = ("Sigmoid", "Softmax")
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -73,8 +75,10 @@ def bare(model: ir.Model) -> ir.Model:
     """Make what the last Softmax and Sigmoid read outputs of the model too."""
     for value in list(model.graph.outputs):
         node = value.producer()
-        if node is not None and node.op_type in ("Softmax", "Sigmoid") and not node.inputs[0].is_graph_output():
-            model.graph.outputs.append(node.inputs[0])
+        read = node.inputs[0] if node is not None and node.op_type in SATURATING else None
+        if read is not None and not read.is_graph_output():
+            read.type, read.shape = value.type, value.shape
+            model.graph.outputs.append(read)
     return model
 
 
@@ -111,7 +115,9 @@ def choose(groups: Groups, ratio: float, rng: np.random.Generator) -> dict[int, 
     }
 
 
-def prove(model: ir.Model, ratio: float, seed: int, folder: Path) -> tuple[float, int, int, Groups, dict[str, float]]:
+def prove(
+    model: ir.Model, ratio: float, seed: int, folder: Path
+) -> tuple[float, int, int, Groups, dict[str, float]]:
     """Return the deviation, the MACs before and after, the groups, and seconds."""
     from onnx_pare.calibration.synthetic import synthetic_samples
     from onnx_pare.cost.count import count
@@ -124,8 +130,8 @@ def prove(model: ir.Model, ratio: float, seed: int, folder: Path) -> tuple[float
     from onnx_pare.graph.verify import problems
 
     ports = signature(model)
-    free = {port.name for port in ports.inputs if len(port.shape or ()) == 2 and not isinstance(port.shape[1], int)}
-    given = {name: (1, FREE_LENGTH) for name in free}
+    flat = [port for port in ports.inputs if port.shape is not None and len(port.shape) == 2]
+    given = {port.name: (1, FREE_LENGTH) for port in flat if not isinstance(port.shape[1], int)}
     sample = next(iter(synthetic_samples(model, count=1, seed=seed, shapes=given)))
     shapes = infer(model, input_shapes(model, given))
     started = time.perf_counter()
@@ -177,7 +183,7 @@ def main() -> int:
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("PARE_SHARED", "../shared")))
     options = parser.parse_args()
     failed, left = 0, Counter[str]()
-    print(f"{'graph':44} {'groups':>6} {'units':>6} {'MACs before':>15} {'after':>6} {'deviation':>9}  seconds")
+    print(f"{'graph':44} {'groups':>6} {'units':>6} {'MACs before':>15} {'after':>6} {'deviation':>9}")
     for path in paths(options.shared, options.names):
         with tempfile.TemporaryDirectory() as name:
             folder, mark = Path(name), ""

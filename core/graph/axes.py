@@ -1,8 +1,8 @@
 """Which positions along which axes of which tensors can only go together.
 
 Every axis that may lose positions holds a number for each of them, and numbers are tied where removing one
-position leaves no choice about the other. An axis without numbers keeps its length. Constants are tensors like
-all others: the numbers along the axes of a weight say which of its slices go with which channels.
+position leaves no choice about the other. An axis without numbers keeps its length. Constants are tensors
+like all others: the numbers along the axes of a weight say which of its slices go with which channels.
 """
 
 from __future__ import annotations
@@ -116,6 +116,10 @@ class Axes:
         if shape is None:
             raise NotUnderstoodError(f"the shape of '{value.name}' is not known")
         return shape
+
+    def tracks(self, value: ir.Value) -> bool:
+        """Return whether any axis of a value has numbers."""
+        return any((value, axis) in self.of for axis in range(len(self.shape(value) or ())))
 
     def get(self, value: ir.Value, axis: int) -> Ids | None:
         """Return the numbers along an axis; a constant gets new ones when first asked. Length 1 has none."""

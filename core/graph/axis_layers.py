@@ -112,8 +112,8 @@ def gemm(axes: Axes, node: ir.Node) -> None:
     """Y = A · B + C."""
     a, b = inputs_used(node)[:2]
     k, m = (0, 1) if node.attributes.get_int("transA", 0) else (1, 0)
-    n, l = (0, 1) if node.attributes.get_int("transB", 0) else (1, 0)
-    _product(axes, node, (a, m, k), (b, l, n))
+    n, k_of_b = (0, 1) if node.attributes.get_int("transB", 0) else (1, 0)
+    _product(axes, node, (a, m, k), (b, k_of_b, n))
     if len(node.inputs) > 2:
         broadcast_into(axes, node.outputs[0], node.inputs[2])
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnx_pare.graph.axes import Axes, Dim, NotUnderstoodError
-from onnx_pare.graph.axis_elementwise import pass_on
 from onnx_pare.graph.edit import constant, inputs_used
 
 if TYPE_CHECKING:
@@ -130,7 +128,7 @@ def pads(axes: Axes, node: ir.Node) -> list[tuple[int, int]]:
 
 
 def pad(axes: Axes, node: ir.Node) -> None:
-    """What is added has numbers of its own: a channel of the padding goes like any other, whatever it holds."""
+    """What is added has numbers of its own: such channels go like any other, whatever they hold."""
     x, result = inputs_used(node)[0], node.outputs[0]
     for axis, (before, after) in enumerate(pads(axes, node)):
         ids = axes.get(x, axis)
@@ -164,7 +162,10 @@ def reduce(axes: Axes, node: ir.Node) -> None:
     """What is reduced stays; all other axes keep their numbers."""
     x, result = inputs_used(node)[0], node.outputs[0]
     rank = len(axes.known(x))
-    named = given_axes(axes, node) if node.op_type[:3] != "Arg" else [node.attributes.get_int("axis", 0) % rank]
+    if node.op_type.startswith("Arg"):
+        named: list[int] | None = [node.attributes.get_int("axis", 0) % rank]
+    else:
+        named = given_axes(axes, node)
     if not named:
         named = [] if node.attributes.get_int("noop_with_empty_axes", 0) else list(range(rank))
     for axis in named:
@@ -281,7 +282,7 @@ def _regroup(
 
 
 def _carrier(node: ir.Node, spread: Ids) -> int:
-    """Return the axis along which the numbers alone vary; else the groups a norm asks for; else the longest."""
+    """Return the only axis along which numbers vary; else the groups that a norm asks for; else the longest."""
     varying = [axis for axis in range(spread.ndim) if (np.diff(spread, axis=axis) != 0).any()]
     if len(varying) == 1:
         return varying[0]

@@ -18,23 +18,26 @@ if TYPE_CHECKING:
 OUTPUT = "the model's output"
 
 # whatever a channel becomes, it becomes by itself
-SAME = """
-    Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu
-    HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu
-    Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu
-""".split()
-BROADCAST = """
-    Add And BitShift Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub
-    Sum Where Xor
-""".split()
-REDUCE = """
-    ArgMax ArgMin ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
-    ReduceSum ReduceSumSquare
-""".split()
-POOL = "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool".split()
-NORMALIZE = """
-    Hardmax LRN LayerNormalization LogSoftmax LpNormalization RMSNormalization Softmax
-""".split()
+SAME = (
+    *("Abs", "Ceil", "Cast", "Clip", "Dropout", "Erf", "Exp", "Floor", "Identity", "IsInf", "IsNaN", "Log"),
+    *("Neg", "Not", "Reciprocal", "Round", "Shrink", "Sign", "Sqrt"),
+    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin", "Sinh", "Tan", "Tanh"),
+    *("Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Relu", "Selu", "Sigmoid"),
+    *("Softplus", "Softsign", "Swish", "ThresholdedRelu"),
+)
+BROADCAST = (
+    *("Add", "Div", "Max", "Mean", "Min", "Mod", "Mul", "PRelu", "Pow", "Sub", "Sum", "Where"),
+    *("And", "BitShift", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"),
+)
+REDUCE = (
+    *("ArgMax", "ArgMin", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax"),
+    *("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
+)
+POOL = ("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool")
+NORMALIZE = (
+    *("Hardmax", "LRN", "LayerNormalization", "LogSoftmax", "LpNormalization", "RMSNormalization"),
+    "Softmax",
+)
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(SAME, axis_elementwise.same),
@@ -61,6 +64,11 @@ RULES: dict[str, Rule] = {
     "Split": axis_layout.split,
     "Tile": axis_layout.tile,
     "Transpose": axis_layout.transpose,
+}
+# the inputs from this one on say what to do: what a constant among them holds must stay
+PARAMETERS: dict[str, int] = {
+    **dict.fromkeys((*SAME, *REDUCE, "Expand", "Gather", "Pad", "Reshape", "Resize", "Slice", "Split"), 1),
+    **dict.fromkeys(("Squeeze", "Tile", "Unsqueeze", "Upsample"), 1),
 }
 
 
@@ -101,6 +109,8 @@ def _follow(axes: Axes, node: ir.Node) -> None:
             axes.freeze(value, str(error))
             axes.blame[value] = axes.stop(str(error))
         return
+    for value in node.inputs[PARAMETERS.get(node.op_type, len(node.inputs)) :]:
+        axes.freeze(value, "is told by them what to do")
     _hand_on_blame(axes, node)
 
 
@@ -108,6 +118,5 @@ def _hand_on_blame(axes: Axes, node: ir.Node) -> None:
     """An output without numbers has the reason of an input without."""
     reasons = (axes.blame.get(value) for value in node.inputs if value is not None)
     reason = axes.reason or next((reason for reason in reasons if reason is not None), None)
-    for value in node.outputs:
-        if reason is not None and not any((value, axis) in axes.of for axis in range(len(axes.shape(value) or ()))):
-            axes.blame[value] = reason
+    if reason is not None:
+        axes.blame.update((value, reason) for value in node.outputs if not axes.tracks(value))

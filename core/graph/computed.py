@@ -20,7 +20,10 @@ MAKES = frozenset({"Cast", "ConstantOfShape"})
 
 
 class Contents:
-    """Looks constants up, and computes what operators (by default: that only move numbers) make of them, once."""
+    """Looks constants up, and computes what some operators make of them, once.
+
+    By default those that only move numbers.
+    """
 
     def __init__(self, model: ir.Model, operators: frozenset[str] = MOVES) -> None:
         self._opset = model.graph.opset_imports.get("", model.opset_imports.get("", 0))

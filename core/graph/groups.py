@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from onnx_pare.graph.shapes import Shapes
     from onnx_pare.graph.ties import Ids
 
+# what an axis of a constant is to the channels: those a layer makes, those it reads, anything else
+ROLES = ("out", "in", "other")
+
 
 @dataclass(frozen=True)
 class Slices:
@@ -135,12 +138,12 @@ class Groups(Mapping[int, Group]):
                 for index in np.unique(self.group_of[ids]).tolist():
                     if index >= 0:
                         parts.setdefault(index, []).extend(self._slices(index, value, axis, ids))
-        contracted = np.unique(self.group_of[np.concatenate(self.axes.contractions)]) if self.axes.contractions else ()
+        contracted = {i for ids in self.axes.contractions for i in np.unique(self.group_of[ids]).tolist()}
         for index, found in sorted(parts.items()):
-            roles = {role: tuple(part for own, part in found if own == role) for role in ("out", "in", "other")}
-            if roles["out"]:
+            out, into, other = (tuple(part for role, part in found if role == own) for own in ROLES)
+            if out:
                 units = int(self.unit_of[self.group_of == index].max()) + 1
-                yield Group(index, units, roles["out"], roles["in"], roles["other"], index in contracted)
+                yield Group(index, units, out, into, other, index in contracted)
 
     def _slices(self, index: int, value: ir.Value, axis: int, ids: Ids) -> Iterator[tuple[str, Slices]]:
         unit_of = np.where(self.group_of[ids] == index, self.unit_of[ids], -1)

@@ -55,7 +55,7 @@ class Cut:
         return {axis: keep for axis, keep in found.items() if keep is not None}
 
     def give(self, node: ir.Node, attribute: str, place: int, content: list[int]) -> None:
-        """Give a node other integers where it was given some: as an attribute, or as a constant of its own."""
+        """Give a node integers in place of others: as an attribute, or as a constant of its own."""
         import onnx_ir as ir
 
         if attribute in node.attributes:
@@ -73,8 +73,10 @@ class Cut:
             self.stale.append(old)
 
 
-def remove_channels(model: ir.Model, groups: Groups, units: Mapping[int, Iterable[int]]) -> int:
-    """Remove units of groups in place, all at once, and return how many numbers of axes went.
+def remove_channels(
+    model: ir.Model, groups: Groups, units: Mapping[int, Iterable[int]]
+) -> dict[ir.Value, dict[int, Ids]]:
+    """Remove units of groups in place, all at once.
 
     Inputs and outputs keep their names and shapes. `groups` does not describe the model any more afterwards.
 
@@ -83,23 +85,24 @@ def remove_channels(model: ir.Model, groups: Groups, units: Mapping[int, Iterabl
         groups: What `find_groups` found.
         units: The number of each group -> its units to remove.
 
+    Returns:
+        The values that lost channels: axis -> which of the positions stay.
+
     Raises:
         ValueError: A group has no such unit, or would lose all of them.
     """
-    gone = _gone(groups, units)
-    if not gone.any():
-        return 0
-    cut = Cut(groups, gone, model.graph, Names(model))
-    touched = [value for value in dict.fromkeys(value for value, _ in groups.axes.of) if cut.cut_axes(value)]
-    changed = set(touched)
+    cut = Cut(groups, _gone(groups, units), model.graph, Names(model))
+    values = dict.fromkeys(value for value, _ in groups.axes.of)
+    cuts = {value: axes for value in values if (axes := cut.cut_axes(value))}
+    changed = set(cuts)
     for node in model.graph:
         edit = EDITS.get(node.op_type) if node.domain == "" else None
         if edit is not None and not changed.isdisjoint((*node.inputs, *node.outputs)):
             edit(cut, node)
-    for value in touched:
-        _slice(cut, value)
+    for value, axes in cuts.items():
+        _slice(value, axes)
     _drop(model.graph, cut.stale)
-    return int(gone.sum())
+    return cuts
 
 
 def _gone(groups: Groups, units: Mapping[int, Iterable[int]]) -> Ids:
@@ -115,13 +118,10 @@ def _gone(groups: Groups, units: Mapping[int, Iterable[int]]) -> Ids:
     return gone
 
 
-def _slice(cut: Cut, value: ir.Value) -> None:
+def _slice(value: ir.Value, axes: Mapping[int, Ids]) -> None:
     """Cut a constant, and the shape that is declared of any value."""
     import onnx_ir as ir
 
-    axes = cut.cut_axes(value)
-    if not axes:
-        return
     array = constant(value)
     if array is not None:
         for axis, keep in axes.items():
@@ -141,8 +141,8 @@ def _drop(graph: ir.Graph, stale: Iterable[ir.Value]) -> None:
     while waiting:
         value = waiting.pop()
         producer = value.producer()
-        if producer is None and not value.uses() and value.name in graph.initializers:
-            del graph.initializers[value.name]
+        if producer is None and not value.uses() and (value.name or "") in graph.initializers:
+            del graph.initializers[value.name or ""]
         elif producer is not None and producer.graph is graph and not _is_used(producer):
             waiting += inputs_used(producer)
             graph.remove(producer, safe=True)
@@ -193,7 +193,8 @@ def _slice_bounds(cut: Cut, node: ir.Node) -> None:
     if not keeps:
         return
     named = given_axes(cut.groups.axes, node, 3) or list(range(len(before)))
-    starts, ends = numbers(cut.groups.axes, node, "starts", 1) or [], numbers(cut.groups.axes, node, "ends", 2) or []
+    starts = numbers(cut.groups.axes, node, "starts", 1) or []
+    ends = numbers(cut.groups.axes, node, "ends", 2) or []
     for place, axis in enumerate(named):
         if axis in keeps:
             starts[place] = int(keeps[axis][: before[axis].start].sum())
@@ -236,9 +237,8 @@ def _shape(attribute: str, place: int) -> Callable[[Cut, ir.Node], None]:
         if array is None:
             return
         shape, rank = array.tolist(), len(cut.groups.axes.known(result))
-        lengths = {axis: cut.length(result, axis) for axis in cut.cut_axes(result)}
-        offset = rank - len(shape)
-        changed = {axis - offset: n for axis, n in lengths.items() if axis >= offset and shape[axis - offset] > 1}
+        places = {axis - rank + len(shape): cut.length(result, axis) for axis in cut.cut_axes(result)}
+        changed = {place: length for place, length in places.items() if place >= 0 and shape[place] > 1}
         if changed:
             cut.give(node, attribute, place, [changed.get(axis, n) for axis, n in enumerate(shape)])
 

@@ -17,7 +17,7 @@ Scores = NDArray[np.float64]
 
 
 def weight_norms(group: Group, norm: Literal["l1", "l2"]) -> Scores:
-    """Return a score for each unit: the sum over the layers that make its channels of the norm of their filters.
+    """Return a score for each unit: the sum of the norms of the filters that make its channels.
 
     With l1 as in Li et al. 2017, "Pruning filters for efficient ConvNets" (https://arxiv.org/abs/1608.08710).
     """
@@ -35,7 +35,8 @@ def _norms(part: Slices, units: int, norm: Literal["l1", "l2"]) -> Scores:
     others = tuple(axis for axis in range(array.ndim) if axis != part.axis)
     sums = (magnitude if norm == "l1" else magnitude**2).sum(axis=others)
     own = part.unit_of >= 0
-    found = np.bincount(part.unit_of[own], sums[own], units)
+    found = np.zeros(units)
+    np.add.at(found, part.unit_of[own], sums[own])
     return found if norm == "l1" else np.sqrt(found)
 
 
@@ -44,7 +45,9 @@ def least(scores: Scores, count: int) -> list[int]:
     return sorted(np.argsort(scores, kind="stable")[:count].tolist())
 
 
-def least_of_all(scores: Mapping[int, Scores], removable: Mapping[int, int], share: float) -> dict[int, list[int]]:
+def least_of_all(
+    scores: Mapping[int, Scores], removable: Mapping[int, int], share: float
+) -> dict[int, list[int]]:
     """Return the units of the lowest scores of all groups together, each group's divided by their mean.
 
     Args:

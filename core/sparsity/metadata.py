@@ -22,7 +22,7 @@ which therefore keep their IR version.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,6 +106,29 @@ def write_zeros(node: ir.Node, zeros: Zeros) -> bool:
     for key in stale:
         del node.metadata_props[key]
     return _put(node.metadata_props, properties) or bool(stale)
+
+
+def keep_zeros(node: ir.Node, axis: int, keep: Iterable[bool]) -> None:
+    """Leave in a node's annotation the channels that stay, if it counts them along this axis."""
+    zeros = read_zeros(node)
+    if zeros is None or zeros.channel_axis != axis:
+        return
+    stay = [channel for channel, kept in enumerate(keep) if kept]
+    fractions = tuple(zeros.per_channel[channel] for channel in stay)
+    dead = tuple(place for place, channel in enumerate(stay) if channel in set(zeros.dead_channels))
+    # all channels have equally many elements
+    write_zeros(node, Zeros(sum(fractions) / len(fractions), axis, fractions, dead))
+
+
+def forget_zeros(model: ir.Model) -> int:
+    """Remove all annotations, and return how many nodes had any."""
+    nodes = [node for graph in model.graphs() for node in graph if FRACTION in node.metadata_props]
+    for node in nodes:
+        for key in _NODE_KEYS:
+            node.metadata_props.pop(key, None)
+    for key in [key for key in model.metadata_props if key.startswith(MODEL_PREFIX)]:
+        del model.metadata_props[key]
+    return len(nodes)
 
 
 def read_measurement(model: ir.Model) -> Measurement | None:
