@@ -226,3 +226,4 @@ def recurrent(axes: Axes, node: ir.Node) -> None:
         axes.freeze(w, "its hidden state is not followed", axis)
     for value in others:
         axes.freeze(value, "its hidden state is not followed")
+    axes.layers.append(Layer(node, w, 1, 2))

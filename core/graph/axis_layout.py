@@ -282,7 +282,7 @@ def _regroup(
 
 
 def _carrier(node: ir.Node, spread: Ids) -> int:
-    """Return the only axis along which numbers vary; else the groups that a norm asks for; else the longest."""
+    """Return the only axis along which numbers vary, else the groups that a norm asks for, or the longest."""
     varying = [axis for axis in range(spread.ndim) if (np.diff(spread, axis=axis) != 0).any()]
     if len(varying) == 1:
         return varying[0]

@@ -119,7 +119,8 @@ def _concat(known: _Zeros, node: ir.Node) -> Ids:
 
 def _pad(known: _Zeros, node: ir.Node) -> Ids:
     filled = constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(1)
-    if filled is None or filled.any() or node.attributes.get_float("value", None):
+    old = "value" in node.attributes and node.attributes["value"].as_float() != 0  # until opset 10
+    if filled is None or filled.any() or old:
         return np.empty(0, np.int64)
     return np.union1d(known.read(node)[0], known.absent(node, inputs_used(node)[0]))
 
