@@ -76,6 +76,7 @@ class Axes:
         of: The numbers along an axis of a value.
         ties: Which of them go together.
         fixed: Numbers that must stay, each time with the reason.
+        uncut: Numbers that may be scaled, but not removed.
         layers: What has constant weights, in order.
         contractions: Numbers that two computed operands are summed over (attention).
         dims: What the elements of a computed shape are: numbers, lengths of axes, or not known.
@@ -89,6 +90,7 @@ class Axes:
     of: dict[Place, Ids] = field(default_factory=dict)
     ties: Ties = field(default_factory=Ties)
     fixed: list[tuple[Ids, Stop]] = field(default_factory=list)
+    uncut: list[tuple[Ids, Stop]] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     contractions: list[Ids] = field(default_factory=list)
     dims: dict[ir.Value, list[int | Dim | None]] = field(default_factory=dict)
@@ -186,7 +188,7 @@ class Axes:
         roots = self.ties.roots()
         late = [(self.of[place], stop) for place, stop in self._frozen.items() if place in self.of]
         found: dict[int, Stop] = {}
-        for ids, stop in (*self.fixed, *late):
+        for ids, stop in (*self.fixed, *self.uncut, *late):
             for root in np.unique(roots[ids]).tolist():
                 found.setdefault(root, stop)
         return found

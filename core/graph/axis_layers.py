@@ -82,7 +82,7 @@ def _parts(
     if constant(w) is None:
         raise NotUnderstoodError("its weights are not constant")
     for axis in (0, *range(2, len(axes.known(x)))):
-        axes.fix(axes.of.get((x, axis)), "convolves over them")
+        axes.fix(axes.of.get((x, axis)), "convolves over the channels")
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None and constant(bias) is None:
         raise NotUnderstoodError("its bias is not constant")
@@ -146,13 +146,29 @@ def _product(
         axes.layers.append(Layer(node, a, rows, summed))
 
 
+def einsum(axes: Axes, node: ir.Node) -> None:
+    """Axes of one letter run side by side; letters that the result lacks are summed over."""
+    left, arrow, right = node.attributes.get_string("equation", "").replace(" ", "").partition("->")
+    terms, operands = left.split(","), inputs_used(node)
+    if not arrow or "." in left or any(constant(value) is not None for value in operands):
+        raise NotUnderstoodError("its equation is not understood")
+    for letter in sorted(set(left) - {","}):
+        pairs = zip(operands, terms, strict=True)
+        places = [(value, axis) for value, term in pairs for axis, own in enumerate(term) if own == letter]
+        ids = axes.join([place for place in places if axes.known(place[0])[place[1]] > 1])
+        if letter in right:
+            axes.put(node.outputs[0], right.index(letter), ids)
+        elif ids is not None:
+            axes.contractions.append(ids)
+
+
 def per_channel(axes: Axes, node: ir.Node) -> None:
     """BatchNormalization and InstanceNormalization: a parameter for each channel."""
     x, *parameters = inputs_used(node)
     if node.attributes.get_int("training_mode", 0) or any(v.uses() for v in node.outputs[1:]):
         raise NotUnderstoodError("is in training mode")
     if node.op_type == "InstanceNormalization":
-        _fix_spatial(axes, x, "normalizes over them")
+        _fix_spatial(axes, x, NORMALIZED)
     pass_on(axes, x, node.outputs[0])
     axes.put(node.outputs[0], 1, axes.join([(x, 1), *((value, 0) for value in parameters)]))
 
@@ -204,7 +220,7 @@ def pool(axes: Axes, node: ir.Node) -> None:
     x = inputs_used(node)[0]
     if any(value.uses() for value in node.outputs[1:]):
         raise NotUnderstoodError("its positions are used")
-    _fix_spatial(axes, x, "pools over them")
+    _fix_spatial(axes, x, "pools over the channels")
     for axis in (0, 1):
         axes.put(node.outputs[0], axis, axes.get(x, axis))
 
@@ -220,7 +236,7 @@ def recurrent(axes: Axes, node: ir.Node) -> None:
     if x is None or w is None or constant(w) is None:
         raise NotUnderstoodError("its weights are not constant")
     for axis in (0, 1):
-        axes.fix(axes.of.get((x, axis)), "runs over them")
+        axes.fix(axes.of.get((x, axis)), "runs over the channels")
     axes.join([(x, 2), (w, 2)])
     for axis in (0, 1):
         axes.freeze(w, "its hidden state is not followed", axis)

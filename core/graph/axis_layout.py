@@ -93,7 +93,7 @@ def slice_(axes: Axes, node: ir.Node) -> None:
         ids = axes.get(x, axis)
         if axis in bounds and ids is not None:
             if bounds[axis].step not in (1, None):
-                axes.fix(ids, "takes every so manieth")
+                axes.uncut.append((ids, axes.stop("takes some of them in steps")))
             ids = ids[bounds[axis]]
         axes.put(result, axis, ids)
 

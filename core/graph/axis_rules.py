@@ -52,6 +52,7 @@ RULES: dict[str, Rule] = {
     "Concat": axis_layout.concat,
     "Conv": axis_layers.conv,
     "ConvTranspose": axis_layers.conv_transpose,
+    "Einsum": axis_layers.einsum,
     "DepthToSpace": axis_layout.depth_to_space,
     "Expand": axis_layout.expand,
     "Gather": axis_layout.gather,

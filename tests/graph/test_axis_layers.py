@@ -150,7 +150,8 @@ def test_weights_used_twice_go_together_in_both_places(prove: Prove) -> None:
     assert [part.value.name for part in groups[0].consumers] == ["v", "u"]
 
 
-def test_attention_loses_a_dimension_of_every_head(prove: Prove) -> None:
+@pytest.mark.parametrize("einsum", [False, True])
+def test_attention_loses_a_dimension_of_every_head(einsum: bool, prove: Prove) -> None:
     text = """g (float[1,5,6] x) => (float[1,5,6] y)
       <float[6,24] w, float[24] b, float[8,6] o, int64[5] k = {1, 5, 3, 2, 4}, int64 i0 = {0}, int64 i1 = {1},
        int64 i2 = {2}, int64[3] l = {1, 5, 8}> {
@@ -158,6 +159,10 @@ def test_attention_loses_a_dimension_of_every_head(prove: Prove) -> None:
       q = Gather (e, i0) p = Gather (e, i1) v = Gather (e, i2)
       pt = Transpose <perm = [0, 1, 3, 2]> (p) s = MatMul (q, pt) n = Softmax <axis = -1> (s) h = MatMul (n, v)
       t = Transpose <perm = [0, 2, 1, 3]> (h) r = Reshape (t, l) y = MatMul (r, o) }"""
+    if einsum:
+        text = text.replace("s = MatMul (q, pt)", 's = Einsum <equation = "bhid, bhjd -> bhij"> (q, p)')
+        text = text.replace("pt = Transpose <perm = [0, 1, 3, 2]> (p)", "")
+        text = text.replace("h = MatMul (n, v)", 'h = Einsum <equation = "bhij,bhjd->bhid"> (n, v)')
     groups, _ = prove(text, "MatMul_0: 4")
     assert groups[0].contracted
     assert groups[0].consumers[0].unit_of.tolist() == [0, 1, 2, 3] * 2
