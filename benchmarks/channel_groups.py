@@ -160,7 +160,8 @@ def prove(
 def deviation(expected: Any, got: Any) -> float:
     """Return the largest difference, relative to the largest magnitude; infinite if nothing was compared."""
     expected, got = (np.asarray(array, np.float64) for array in (expected, got))
-    if expected.shape != got.shape or not np.isfinite(expected).all() or np.ptp(expected) == 0:
+    constant = expected.size > 1 and np.ptp(expected) == 0
+    if expected.shape != got.shape or not np.isfinite(expected).all() or constant:
         return np.inf
     return float(np.abs(expected - got).max() / max(np.abs(expected).max(), 1e-30)) if expected.size else 0.0
 

@@ -12,10 +12,10 @@ import pytest
 
 from onnx_pare.calibration.synthetic import synthetic_samples
 from onnx_pare.graph.edit import constant, set_constant
-from onnx_pare.graph.groups import Groups, find_groups
+from onnx_pare.graph.groups import Group, Groups, find_groups
 from onnx_pare.graph.load import load_model
 from onnx_pare.graph.save import write_model
-from onnx_pare.graph.session import Session
+from onnx_pare.graph.session import Feeds, Session
 from onnx_pare.graph.signature import signature
 from onnx_pare.graph.surgery import remove_channels
 from onnx_pare.graph.verify import problems
@@ -42,11 +42,11 @@ def filled(text: str, path: Path, opset: int = 17) -> ir.Model:
     return load_model(path)
 
 
-def run(model: ir.Model, path: Path) -> list[Any]:
-    """Return what a model computes on two samples."""
+def run(model: ir.Model, path: Path, samples: list[Feeds]) -> list[Any]:
+    """Return what a model computes on samples."""
     write_model(model, path)
     session = Session(path)
-    return [array for feeds in synthetic_samples(model, count=2, seed=0) for array in session.run(feeds)]
+    return [array for feeds in samples for array in session.run(feeds)]
 
 
 def silence(groups: Groups, units: dict[int, list[int]]) -> None:
@@ -60,26 +60,30 @@ def silence(groups: Groups, units: dict[int, list[int]]) -> None:
             set_constant(part.value, array)
 
 
+def _makers(group: Group) -> str:
+    return "+".join(dict.fromkeys(part.node.name or "" for part in group.producers))
+
+
 @pytest.fixture
 def prove(tmp_path: Path) -> Prove:
     """Return the verb `prove(text, expected, opset=17)`.
 
-    The model's groups must be `expected`: for each the numbers of its layers' nodes, as in `Conv_0+Conv_2: 4`.
-    Removing half of each group's units, silenced before, must leave the outputs as they are.
+    The model's groups must be `expected`: of each the layers that make it, and its units, as in
+    `Conv_0+Conv_2: 4`. Removing half of each group's units, silenced before, must leave the outputs as they are.
     Returns the groups and the model that is left.
     """
 
     def check(text: str, *expected: str, opset: int = 17) -> tuple[Groups, ir.Model]:
         model = filled(text, tmp_path / "model.onnx", opset)
         ports, groups = signature(model), find_groups(model)
-        names = {i: "+".join(dict.fromkeys(part.node.name or "" for part in g.producers)) for i, g in groups.items()}
-        assert [f"{names[i]}: {group.units}" for i, group in groups.items()] == list(expected)
+        assert [f"{_makers(group)}: {group.units}" for group in groups.values()] == list(expected)
         units = {i: list(range(0, group.units - 1, 2)) for i, group in groups.items()}
         silence(groups, units)
-        before = run(model, tmp_path / "before.onnx")
+        samples = list(synthetic_samples(model, count=2, seed=0))
+        before = run(model, tmp_path / "before.onnx", samples)
         cuts = remove_channels(model, groups, units)
         assert bool(cuts) == any(units.values())
-        after = run(model, tmp_path / "after.onnx")
+        after = run(model, tmp_path / "after.onnx", samples)
         assert problems(tmp_path / "after.onnx", ports, signature(model)) == []
         for a, b in zip(before, after, strict=True):
             assert np.ptp(a) > 0

@@ -58,7 +58,8 @@ def test_groups_stay_equal(
 
 
 def test_a_depth_multiplier_keeps_its_channels_together(prove: Prove) -> None:
-    text = between("s = Conv <group = 8> (r, d)", ", float[16,1,1,1] d").replace("[2,8,1,1] v", "[2,16,1,1] v")
+    text = between("s = Conv <group = 8> (r, d)", ", float[16,1,1,1] d")
+    text = text.replace("[2,8,1,1] v", "[2,16,1,1] v")
     groups, _ = prove(text, "Conv_0: 8")
     assert groups[0].consumers[0].unit_of.tolist() == [unit for unit in range(8) for _ in range(2)]
 
@@ -71,7 +72,9 @@ def test_a_depth_multiplier_keeps_its_channels_together(prove: Prove) -> None:
         ("group = 2,", "float[8,4,3,3] t", ("Conv_0: 4", "ConvTranspose_2: 4")),
     ],
 )
-def test_transposed_convolution(attributes: str, weight: str, expected: tuple[str, ...], prove: Prove) -> None:
+def test_transposed_convolution(
+    attributes: str, weight: str, expected: tuple[str, ...], prove: Prove
+) -> None:
     body = f"s = ConvTranspose <{attributes} pads = [1, 1, 1, 1]> (r, t, u)"
     prove(between(body, f", {weight}, float[8] u"), *expected)
 
@@ -125,8 +128,8 @@ def test_old_softmax_normalizes_over_all_that_follows(prove: Prove) -> None:
 
 
 def test_pooling_keeps_channels(prove: Prove) -> None:
-    body = "p = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (r) q = GlobalAveragePool (p) s = Mul (r, q)"
-    prove(between(body), "Conv_0: 8")
+    pool = "p = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (r)"
+    prove(between(f"{pool} q = GlobalAveragePool (p) s = Mul (r, q)"), "Conv_0: 8")
 
 
 def test_matrix_products_have_channels_last(prove: Prove) -> None:
@@ -136,7 +139,8 @@ def test_matrix_products_have_channels_last(prove: Prove) -> None:
 
 
 def test_gemm_in_all_its_forms_and_with_weights_that_are_moved_first(prove: Prove) -> None:
-    text = """g (float[2,6] x) => (float[3,2] y) <float[8,6] w, float[1,8] b, float[8,4] v, float[4] c, float[4,3] u> {
+    text = """g (float[2,6] x) => (float[3,2] y) <float[8,6] w, float[1,8] b, float[8,4] v, float[4] c,
+       float[4,3] u> {
       a = Gemm <transB = 1> (x, w, b) d = Relu (a) e = Gemm (d, v, c) f = Relu (e) t = Transpose (u)
       z = Gemm <transB = 1> (f, t) y = Transpose (z) }"""
     prove(text, "Gemm_0: 8", "Gemm_2: 4")
@@ -157,7 +161,8 @@ def test_attention_loses_a_dimension_of_every_head(einsum: bool, prove: Prove) -
        int64 i2 = {2}, int64[3] l = {1, 5, 8}> {
       a = MatMul (x, w) c = Add (a, b) d = Reshape (c, k) e = Transpose <perm = [2, 0, 3, 1, 4]> (d)
       q = Gather (e, i0) p = Gather (e, i1) v = Gather (e, i2)
-      pt = Transpose <perm = [0, 1, 3, 2]> (p) s = MatMul (q, pt) n = Softmax <axis = -1> (s) h = MatMul (n, v)
+      pt = Transpose <perm = [0, 1, 3, 2]> (p) s = MatMul (q,
+       pt) n = Softmax <axis = -1> (s) h = MatMul (n, v)
       t = Transpose <perm = [0, 2, 1, 3]> (h) r = Reshape (t, l) y = MatMul (r, o) }"""
     if einsum:
         text = text.replace("s = MatMul (q, pt)", 's = Einsum <equation = "bhid, bhjd -> bhij"> (q, p)')

@@ -22,7 +22,8 @@ def ints(model: Any, node: str, place: int) -> list[int]:
 
 def test_a_zero_padded_shortcut_leaves_channels_that_only_convolutions_make(prove: Prove) -> None:
     text = """g (float[1,3,6,6] x) => (float[1,2,3,3] y)
-      <float[4,3,1,1] w, float[8,4,1,1] u, float[2,8,1,1] v, int64[2] s = {0, 0}, int64[2] e = {6, 6}, int64[2] d = {2, 3},
+      <float[4,3,1,1] w, float[8,4,1,1] u, float[2,8,1,1] v, int64[2] s = {0, 0}, int64[2] e = {6, 6},
+       int64[2] d = {2, 3},
        int64[2] t = {2, 2}, int64[8] p = {0, 2, 0, 0, 0, 2, 0, 0}> {
       a = Conv (x, w) b = Conv <strides = [2, 2]> (a, u) c = Slice (a, s, e, d, t) f = Pad (c, p)
       h = Add (b, f) y = Conv (h, v) }"""
@@ -33,7 +34,8 @@ def test_a_zero_padded_shortcut_leaves_channels_that_only_convolutions_make(prov
 
 
 def test_padding_with_other_numbers_is_cut_too(prove: Prove) -> None:
-    text = f"""{HEAD.replace("[2,8,1,1] v", "[2,10,1,1] v")}, int64[8] p = {{0, 1, 0, 0, 0, 1, 0, 0}}, float c = {{3.0}}> {{
+    text = f"""{HEAD.replace("[2,8,1,1] v", "[2,10,1,1] v")}, int64[8] p = {{0, 1, 0, 0, 0, 1, 0, 0}},
+       float c = {{3.0}}> {{
       a = Conv (x, w) b = Pad (a, p, c) y = Conv (b, v) }}"""
     prove(text, "Conv_0: 8")
 
@@ -59,7 +61,8 @@ def test_split_in_two_groups(opset: int, prove: Prove) -> None:
 
 def test_split_that_was_equal_is_told_its_sizes(prove: Prove) -> None:
     text = f"""{HEAD}, float[2,4,1,1] u, float[4,8,1,1] t, float[2,4,1,1] i> {{
-      a = Conv (x, w) b, c = Split <axis = 1> (a) d = Conv (b, u) e = Conv (a, t) f = Conv (e, i) g = Conv (c, i)
+      a = Conv (x, w) b, c = Split <axis = 1> (a) d = Conv (b, u) e = Conv (a, t) f = Conv (e,
+       i) g = Conv (c, i)
       h = Add (d, f) y = Add (h, g) }}"""
     prove(text, "Conv_0: 4", "Conv_0+Conv_3: 4")
 
@@ -83,10 +86,12 @@ def test_channel_shuffle(prove: Prove) -> None:
 
 
 @pytest.mark.parametrize(
-    "flatten", ["f = Flatten (a)", "f = Reshape (a, k)", "p = Transpose <perm = [0, 2, 3, 1]> (a) f = Flatten (p)"]
+    "flatten",
+    ["f = Flatten (a)", "f = Reshape (a, k)", "p = Transpose <perm = [0, 2, 3, 1]> (a) f = Flatten (p)"],
 )
 def test_flatten_repeats_channels(flatten: str, prove: Prove) -> None:
-    text = f"""g (float[1,3,2,2] x) => (float[1,5] y) <float[8,3,1,1] w, float[32,5] v, int64[2] k = {{1, 32}}> {{
+    text = f"""g (float[1,3,2,2] x) => (float[1,5] y) <float[8,3,1,1] w, float[32,5] v,
+       int64[2] k = {{1, 32}}> {{
       a = Conv (x, w) {flatten} y = Gemm (f, v) }}"""
     groups, _ = prove(text, "Conv_0: 8")
     order = [unit for unit in range(8) for _ in range(4)] if "Transpose" not in flatten else [*range(8)] * 4
@@ -111,7 +116,8 @@ def test_gather_picks_channels(prove: Prove) -> None:
 
 
 def test_resize_expand_and_tile(prove: Prove) -> None:
-    text = f"""{HEAD.replace("[2,8,1,1] v", "[2,16,1,1] v")}, int64[4] k = {{1, 8, 6, 6}}, int64[4] l = {{1, 2, 1, 1}}> {{
+    text = f"""{HEAD.replace("[2,8,1,1] v", "[2,16,1,1] v")}, int64[4] k = {{1, 8, 6, 6}},
+       int64[4] l = {{1, 2, 1, 1}}> {{
       p = GlobalAveragePool (x) a = Conv (p, w) b = Expand (a, k) c = Resize (b, , , k) d = Add (b, c)
       e = Tile (d, l) f = Mul (e, e) y0 = Conv (f, v) r = ReduceMean <axes = [1]> (x) y = Add (y0, r) }}"""
     _, model = prove(text, "Conv_1: 8")
