@@ -205,10 +205,7 @@ def _left_notes(found: _Found, units: Units) -> dict[str, Any]:
         "units": sum(group.units for group in found.prunable.values()),
         "removed_units": sum(map(len, units.values())),
         "skipped": sorted(node.name or "" for node in found.skipped),
-        "left_alone": [
-            {"layers": list(left.layers), **asdict(left.stop)}
-            for left in found.groups.left
-        ],
+        "left_alone": [{"layers": list(left.layers), **asdict(left.stop)} for left in found.groups.left],
     }
 
 

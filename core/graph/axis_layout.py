@@ -260,9 +260,7 @@ def _runs(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[list[in
     return runs
 
 
-def _regroup(
-    axes: Axes, node: ir.Node, ids: Ids, lengths: list[int], place: int, targets: list[int]
-) -> None:
+def _regroup(axes: Axes, node: ir.Node, ids: Ids, lengths: list[int], place: int, targets: list[int]) -> None:
     """Find the axis of the result that can carry the numbers, and tie what differs across the others.
 
     Positions of the run, in memory order, each have a number. Along the axis that is chosen, all positions
@@ -313,5 +311,3 @@ def follow_shape(axes: Axes, node: ir.Node, given: ir.Value | None) -> None:
             axes.fix(own, "makes a shape of their number")
         if ids is not None and not (entry == -1 or (entry == 0 and node.op_type == "Reshape")):
             axes.fix(ids, "its shape is computed")
-
-

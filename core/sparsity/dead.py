@@ -62,7 +62,8 @@ class _Zeros:
             if missing:
                 waiting += missing
             else:
-                self._known[waiting[-1]] = self._find(waiting.pop())
+                last = waiting.pop()
+                self._known[last] = self._find(last)
         return self._known[value]
 
     def roots(self, value: ir.Value) -> Ids:

@@ -69,8 +69,8 @@ def prove(tmp_path: Path) -> Prove:
     """Return the verb `prove(text, expected, opset=17)`.
 
     The model's groups must be `expected`: of each the layers that make it, and its units, as in
-    `Conv_0+Conv_2: 4`. Removing half of each group's units, silenced before, must leave the outputs as they are.
-    Returns the groups and the model that is left.
+    `Conv_0+Conv_2: 4`. Removing half of each group's units, silenced before, must leave the outputs as they
+    are. Returns the groups and the model that is left.
     """
 
     def check(text: str, *expected: str, opset: int = 17) -> tuple[Groups, ir.Model]:

@@ -49,9 +49,7 @@ def test_a_layer_makes_channels_and_the_next_reads_them(prove: Prove) -> None:
         ("s = Conv <group = 2> (r, d)", ", float[8,4,3,3] d", ("Conv_0: 4", "Conv_2: 4"), 2),
     ],
 )
-def test_groups_stay_equal(
-    body: str, more: str, expected: tuple[str, ...], group: int, prove: Prove
-) -> None:
+def test_groups_stay_equal(body: str, more: str, expected: tuple[str, ...], group: int, prove: Prove) -> None:
     text = between(body.replace("group", "pads = [1, 1, 1, 1], group"), more)
     _, model = prove(text, *expected)
     assert model.graph.node("Conv_2").attributes.get_int("group", 1) == group
@@ -161,9 +159,8 @@ def test_attention_loses_a_dimension_of_every_head(einsum: bool, prove: Prove) -
        int64 i2 = {2}, int64[3] l = {1, 5, 8}> {
       a = MatMul (x, w) c = Add (a, b) d = Reshape (c, k) e = Transpose <perm = [2, 0, 3, 1, 4]> (d)
       q = Gather (e, i0) p = Gather (e, i1) v = Gather (e, i2)
-      pt = Transpose <perm = [0, 1, 3, 2]> (p) s = MatMul (q,
-       pt) n = Softmax <axis = -1> (s) h = MatMul (n, v)
-      t = Transpose <perm = [0, 2, 1, 3]> (h) r = Reshape (t, l) y = MatMul (r, o) }"""
+      pt = Transpose <perm = [0, 1, 3, 2]> (p) s = MatMul (q, pt) n = Softmax <axis = -1> (s)
+      h = MatMul (n, v) t = Transpose <perm = [0, 2, 1, 3]> (h) r = Reshape (t, l) y = MatMul (r, o) }"""
     if einsum:
         text = text.replace("s = MatMul (q, pt)", 's = Einsum <equation = "bhid, bhjd -> bhij"> (q, p)')
         text = text.replace("pt = Transpose <perm = [0, 1, 3, 2]> (p)", "")
