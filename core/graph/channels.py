@@ -41,8 +41,7 @@ class Channels:
 
     def roots(self, value: ir.Value) -> Ids:
         """Return the roots of a tensor's channels."""
-        found: Ids = self._roots[self.of[value]]
-        return found
+        return np.asarray(self._roots[self.of[value]])
 
     def free(self) -> Ids:
         """Return for each number whether it is a root that may be scaled."""
@@ -67,10 +66,10 @@ def trace(graph: ir.Graph, is_layer: Callable[[ir.Node], bool]) -> Channels:
         if is_layer(node):
             _start(axes, node.outputs[0])
         elif not _follow(axes, node):
-            for value in node.outputs:
-                _start(axes, value)
-            for value in (*node.inputs, *node.outputs):
-                axes.freeze(value, "is not understood")
+            for made in node.outputs:
+                _start(axes, made)
+            for met in (*node.inputs, *node.outputs):
+                axes.freeze(met, "is not understood")
     for value in graph.outputs:
         axes.freeze(value, "the model's output")
     for value, axis in axes.of:
