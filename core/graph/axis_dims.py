@@ -1,4 +1,4 @@
-"""Shapes that a model computes from the shapes of its tensors, element by element."""
+"""Shapes that a node is given, and those that a model computes from the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -73,3 +73,27 @@ def _entries(axes: Axes, value: ir.Value | None) -> Entries | None:
     if array is None:
         return axes.dims.get(value)
     return [int(number) for number in array.reshape(-1)] if array.size < 16 else None
+
+
+def follow_shape(axes: Axes, node: ir.Node, given: ir.Value | None) -> None:
+    """See that a shape which is computed follows when channels go.
+
+    Raises:
+        NotUnderstoodError: It may not.
+    """
+    if given is None or axes.content(given) is not None:
+        return
+    result = node.outputs[0]
+    entries = axes.dims.get(given)
+    shape = axes.known(result)
+    for axis in range(len(shape)):
+        ids = axes.of.get((result, axis))
+        entry = entries[axis] if entries is not None else None
+        if isinstance(entry, Dim):
+            own = axes.of.get((entry.value, entry.axis))
+            if own is not None and ids is not None and len(own) == len(ids):
+                axes.ties.tie(own, ids)
+                continue
+            axes.fix(own, "makes a shape of their number")
+        if ids is not None and not (entry == -1 or (entry == 0 and node.op_type == "Reshape")):
+            axes.fix(ids, "its shape is computed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from onnx_pare.graph import axis_elementwise, axis_layers, axis_layout
+from onnx_pare.graph import axis_elementwise, axis_layers, axis_layout, axis_regroup
 from onnx_pare.graph.axes import Axes, NotUnderstoodError, Stop
 from onnx_pare.graph.axis_dims import follow_dims
 from onnx_pare.graph.edit import constant
@@ -46,14 +46,14 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(POOL, axis_layers.pool),
     **dict.fromkeys(NORMALIZE, axis_layers.normalize),
     **dict.fromkeys(("BatchNormalization", "InstanceNormalization"), axis_layers.per_channel),
-    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), axis_layout.reshape),
+    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), axis_regroup.reshape),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), axis_layers.recurrent),
     **dict.fromkeys(("Resize", "Upsample"), axis_layout.resize),
     "Concat": axis_layout.concat,
     "Conv": axis_layers.conv,
     "ConvTranspose": axis_layers.conv_transpose,
     "Einsum": axis_layers.einsum,
-    "DepthToSpace": axis_layout.depth_to_space,
+    "DepthToSpace": axis_regroup.depth_to_space,
     "Expand": axis_layout.expand,
     "Gather": axis_layout.gather,
     "Gemm": axis_layers.gemm,
@@ -61,7 +61,7 @@ RULES: dict[str, Rule] = {
     "MatMul": axis_layers.matmul,
     "Pad": axis_layout.pad,
     "Slice": axis_layout.slice_,
-    "SpaceToDepth": axis_layout.space_to_depth,
+    "SpaceToDepth": axis_regroup.space_to_depth,
     "Split": axis_layout.split,
     "Tile": axis_layout.tile,
     "Transpose": axis_layout.transpose,

@@ -75,38 +75,6 @@ def test_slices(prove: Prove) -> None:
     assert ints(model, "Slice_1", 2) == [2]
 
 
-def test_channel_shuffle(prove: Prove) -> None:
-    text = f"""{HEAD}, int64[5] k = {{1, 2, 4, 6, 6}}, int64[4] l = {{1, -1, 6, 6}}> {{
-      a = Conv (x, w) b = Reshape (a, k) c = Transpose <perm = [0, 2, 1, 3, 4]> (b) d = Reshape (c, l)
-      y = Conv (d, v) }}"""
-    groups, model = prove(text, "Conv_0: 4")
-    assert groups[0].producers[0].unit_of.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
-    assert groups[0].consumers[0].unit_of.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert ints(model, "Reshape_1", 1) == [1, 2, 2, 6, 6]
-
-
-@pytest.mark.parametrize(
-    "flatten",
-    ["f = Flatten (a)", "f = Reshape (a, k)", "p = Transpose <perm = [0, 2, 3, 1]> (a) f = Flatten (p)"],
-)
-def test_flatten_repeats_channels(flatten: str, prove: Prove) -> None:
-    text = f"""g (float[1,3,2,2] x) => (float[1,5] y) <float[8,3,1,1] w, float[32,5] v,
-       int64[2] k = {{1, 32}}> {{
-      a = Conv (x, w) {flatten} y = Gemm (f, v) }}"""
-    groups, _ = prove(text, "Conv_0: 8")
-    order = [unit for unit in range(8) for _ in range(4)] if "Transpose" not in flatten else [*range(8)] * 4
-    assert groups[0].consumers[0].unit_of.tolist() == order
-
-
-@pytest.mark.parametrize(("mode", "first"), [("DCR", [0, 1, 0, 1]), ("CRD", [0, 0, 0, 0])])
-def test_depth_to_space_and_back(mode: str, first: list[int], prove: Prove) -> None:
-    text = f"""{HEAD}> {{
-      a = Conv (x, w) b = DepthToSpace <blocksize = 2, mode = "{mode}"> (a) r = Relu (b)
-      c = SpaceToDepth <blocksize = 2> (r) y = Conv (c, v) }}"""
-    groups, _ = prove(text, "Conv_0: 2")
-    assert groups[0].producers[0].unit_of.tolist()[:4] == first
-
-
 def test_gather_picks_channels(prove: Prove) -> None:
     text = f"""{HEAD}, int64[8] k = {{7, 6, 5, 4, 3, -6, 1, 0}}> {{
       a = Conv (x, w) b = Gather <axis = 1> (a, k) y = Conv (b, v) }}"""
@@ -123,26 +91,3 @@ def test_resize_expand_and_tile(prove: Prove) -> None:
     _, model = prove(text, "Conv_1: 8")
     assert ints(model, "Expand_2", 1) == ints(model, "Resize_3", 3) == [1, 4, 6, 6]
     assert "k" not in model.graph.initializers
-
-
-def test_a_shape_that_is_computed_follows_if_lengths_only_move(prove: Prove) -> None:
-    text = f"""{HEAD}, int64[1] z = {{0}}, int64[1] o = {{1}}, int64[1] t = {{2}}, int64[1] m = {{-1}}> {{
-      a = Conv (x, w) s = Shape (a) n = Slice (s, z, t, z) h = Concat <axis = 0> (n, m) b = Reshape (a, h)
-      r = Relu (b) i = Shape (x) j = Slice (i, t, m2, z) k = Concat <axis = 0> (n, j) c = Reshape (r, k)
-      y = Conv (c, v) }}"""
-    prove(text.replace("int64[1] m =", "int64[1] m2 = {4}, int64[1] m ="), "Conv_0: 8")
-
-
-def test_a_shape_that_is_computed_with_keeps_the_channels(prove: Prove) -> None:
-    text = f"""{HEAD}, int64[1] z = {{0}}, int64[1] o = {{1}}, int64[1] m = {{-1}}, int64[1] t = {{2}}> {{
-      a = Conv (x, w) s = Shape (a) n = Slice (s, o, t, z) h = Div (n, t) k = Concat <axis = 0> (o, t, h, m)
-      b = Reshape (a, k) c = Transpose <perm = [0, 2, 1, 3]> (b) d = Reshape (c, s) y = Conv (d, v) }}"""
-    groups, _ = prove(text)
-    assert groups.left[0].stop.node == "Div_3"
-
-
-def test_squeeze_keeps_what_is_left(prove: Prove) -> None:
-    text = """g (float[1,3,6,6] x) => (float[1,2] y) <float[8,3,1,1] w, float[8,2] v, int64[2] k = {2, 3}> {
-      a = Conv (x, w) p = GlobalAveragePool (a) s = Squeeze (p, k) u = Unsqueeze (s, k) f = Squeeze (u, k)
-      y = MatMul (f, v) }"""
-    prove(text, "Conv_0: 8")
