@@ -131,12 +131,15 @@ class Axes:
         return found
 
     def put(self, value: ir.Value, axis: int, ids: Ids | None) -> None:
-        """Give an axis its numbers.
+        """Give an axis its numbers. One that is all there is stays: an axis of length 1 has none.
 
         Raises:
             NotUnderstoodError: It has another length.
         """
-        if ids is None or len(ids) == 1:
+        if ids is None:
+            return
+        if len(ids) == 1:
+            self.fix(ids, "leaves no other channel")
             return
         if self.known(value)[axis] != len(ids):
             raise NotUnderstoodError(f"the shape of '{value.name}' is not as expected")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_pare.graph.axes import Axes, Dim
+from onnx_pare.graph.axes import Axes, Dim, Stop
 from onnx_pare.graph.edit import constant
 
 if TYPE_CHECKING:
@@ -27,11 +27,16 @@ def follow_dims(axes: Axes, node: ir.Node) -> bool:
         axes.dims[node.outputs[0]] = moved
         return True
     for place, value in enumerate(node.inputs):
-        if value in axes.dims and SHAPE_INPUTS.get(node.op_type) != place:
-            for entry in axes.dims[value]:
-                if isinstance(entry, Dim):
-                    axes.fix(axes.of.get((entry.value, entry.axis)), "computes with their number")
+        if value is not None and SHAPE_INPUTS.get(node.op_type) != place:
+            fix_dims(axes, value, axes.stop("computes with their number"))
     return False
+
+
+def fix_dims(axes: Axes, value: ir.Value, stop: Stop) -> None:
+    """Keep the axes whose lengths a value holds as they are."""
+    for entry in axes.dims.get(value, ()):
+        if isinstance(entry, Dim):
+            axes.fix(axes.of.get((entry.value, entry.axis)), stop)
 
 
 def _moved(axes: Axes, node: ir.Node) -> Entries | None:

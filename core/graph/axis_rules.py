@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx_pare.graph import axis_elementwise, axis_layers, axis_layout, axis_regroup
 from onnx_pare.graph.axes import Axes, NotUnderstoodError, Stop
-from onnx_pare.graph.axis_dims import follow_dims
+from onnx_pare.graph.axis_dims import fix_dims, follow_dims
 from onnx_pare.graph.edit import constant
 
 if TYPE_CHECKING:
@@ -84,11 +84,16 @@ def follow(graph: ir.Graph, axes: Axes) -> None:
     for value in graph.outputs:
         producer = value.producer()
         name = (producer.name if producer is not None else value.name) or ""
-        axes.freeze(value, Stop(name, producer.op_type if producer is not None else "", OUTPUT))
-    for value in {place[0] for place in axes.of}:
+        _keep(axes, value, Stop(name, producer.op_type if producer is not None else "", OUTPUT))
+    for value in {*(value for value, _ in axes.of), *axes.dims}:
         inner = next((use.node for use in value.uses() if use.node.graph is not graph), None)
         if inner is not None:
-            axes.freeze(value, Stop(inner.name or "", inner.op_type, "reads them inside of a subgraph"))
+            _keep(axes, value, Stop(inner.name or "", inner.op_type, "reads them inside of a subgraph"))
+
+
+def _keep(axes: Axes, value: ir.Value, stop: Stop) -> None:
+    axes.freeze(value, stop)
+    fix_dims(axes, value, stop)
 
 
 def _is_given(node: ir.Node) -> bool:

@@ -41,7 +41,7 @@ class Channels:
 
     def roots(self, value: ir.Value) -> Ids:
         """Return the roots of a tensor's channels."""
-        return np.take(self._roots, self.of[value])
+        return np.asarray(self._roots[self.of[value]], np.int64)
 
     def free(self) -> Ids:
         """Return for each number whether it is a root that may be scaled."""

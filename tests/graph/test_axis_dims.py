@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from onnx_pare.graph.axes import Stop
+
 Prove = Callable[..., Any]
 HEAD = "g (float[1,3,6,6] x) => (float[1,2,6,6] y) <float[8,3,1,1] w, float[8,3,1,1] q, float[2,8,1,1] v"
 
@@ -23,3 +25,9 @@ def test_a_shape_that_is_computed_with_keeps_the_channels(prove: Prove) -> None:
       b = Reshape (a, k) c = Transpose <perm = [0, 2, 1, 3]> (b) d = Reshape (c, s) y = Conv (d, v) }}"""
     groups, _ = prove(text)
     assert groups.left[0].stop.node == "Div_3"
+
+
+def test_a_length_that_the_model_tells_stays(prove: Prove) -> None:
+    text = f"""{HEAD}> {{ a = Conv (x, w) s = Shape (a) y = Conv (a, v) }}"""
+    groups, _ = prove(text.replace("[1,2,6,6] y)", "[1,2,6,6] y, int64[4] s)"))
+    assert groups.left[0].stop == Stop("Shape_1", "Shape", "the model's output")

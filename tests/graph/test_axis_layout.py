@@ -91,3 +91,14 @@ def test_resize_expand_and_tile(prove: Prove) -> None:
     _, model = prove(text, "Conv_1: 8")
     assert ints(model, "Expand_2", 1) == ints(model, "Resize_3", 3) == [1, 4, 6, 6]
     assert "k" not in model.graph.initializers
+
+
+@pytest.mark.parametrize(
+    "cut",
+    ["b = Slice (a, s, e, s)", "b, z = Split <axis = 1> (a, p)", "b = Gather <axis = 1> (a, s)"],
+)
+def test_a_channel_that_is_all_of_a_tensor_stays(cut: str, prove: Prove) -> None:
+    text = f"""{HEAD}, float[2,1,1,1] u, int64[1] s = {{1}}, int64[1] e = {{2}}, int64[2] p = {{1, 7}}> {{
+      a = Conv (x, w) {cut} c = Conv (b, u) d = Conv (a, v) y = Add (c, d) }}"""
+    groups, _ = prove(text, "Conv_0: 7")
+    assert "leaves no other channel" in {left.stop.reason for left in groups.left}
