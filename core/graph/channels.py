@@ -41,11 +41,12 @@ class Channels:
 
     def roots(self, value: ir.Value) -> Ids:
         """Return the roots of a tensor's channels."""
-        return np.asarray(self._roots[self.of[value]], np.int64)
+        found: Ids = self._roots[self.of[value]]
+        return found
 
     def free(self) -> Ids:
         """Return for each number whether it is a root that may be scaled."""
-        found = self._roots == np.arange(len(self))
+        found: Ids = np.equal(self._roots, np.arange(len(self)))
         found[self._roots[self._fixed]] = False
         return found
 

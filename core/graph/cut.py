@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_pare.graph.edit import Names, add_initializer
+from onnx_pare.graph.edit import Names, add_initializer, constant
 from onnx_pare.graph.groups import Groups
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnx_pare.graph.ties import Ids
+
+# integers that say what to do are fewer than this
+SMALL = 64
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Cut:
     graph: ir.Graph
     names: Names
     stale: list[ir.Value] = field(default_factory=list)
+    _shared: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = field(default_factory=dict)
 
     def keeps(self, value: ir.Value, axis: int) -> Ids | None:
         """Return which positions along an axis stay; None if all do."""
@@ -61,11 +65,27 @@ class Cut:
             return
         old = node.inputs[place] if len(node.inputs) > place else None
         kept = self.groups.axes.content(old)
-        dtype = np.dtype(np.int64) if kept is None else kept.dtype
-        name = self.names.new(f"{node.outputs[0].name}_{attribute}")
-        new = add_initializer(self.graph, name, np.asarray(content, dtype))
+        array = np.asarray(content, np.int64 if kept is None else kept.dtype)
+        if kept is not None and np.array_equal(kept, array):
+            return
         if place >= len(node.inputs):
             node.resize_inputs(place + 1)
-        node.replace_input_with(place, new)
+        node.replace_input_with(place, self._constant(array, f"{node.outputs[0].name}_{attribute}"))
         if old is not None:
             self.stale.append(old)
+
+    def _constant(self, array: np.ndarray[Any, Any], name: str) -> ir.Value:
+        """Return an initializer that holds these integers; equal ones are shared, with those there too."""
+        if not self._shared:
+            for value in self.graph.initializers.values():
+                held = constant(value)
+                if held is not None and held.dtype.kind == "i" and held.size < SMALL:
+                    self._shared.setdefault(_key(held), value)
+        key = _key(array)
+        if key not in self._shared:
+            self._shared[key] = add_initializer(self.graph, self.names.new(name), array)
+        return self._shared[key]
+
+
+def _key(array: np.ndarray[Any, Any]) -> tuple[str, tuple[int, ...], bytes]:
+    return str(array.dtype), array.shape, array.tobytes()
