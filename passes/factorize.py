@@ -16,9 +16,9 @@ class Factorize(Pass):
     """Split Gemm, MatMul and pointwise convolutions into two thinner ones, fitted to their outputs.
 
     The weights become a product of rank r, the best for the covariance of the layer's inputs. Ranks are
-    chosen for all layers together, by the error they cause in the model's outputs and what they save, under one
-    target. BatchNormalizations behind layers are folded first. Keeps names, types and shapes of inputs and
-    outputs.
+    chosen for all layers together, by the error they cause in the model's outputs and what they save,
+    under one target. BatchNormalizations behind layers are folded first. Keeps names, types and shapes of
+    inputs and outputs.
     """
 
     Options = RankOptions

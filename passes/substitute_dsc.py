@@ -27,11 +27,11 @@ class Options(RankOptions):
 class SubstituteDsc(Pass):
     """Replace K×K convolutions by depthwise K×K and pointwise 1×1 ones, fitted to their outputs.
 
-    Each convolution of one group whose kernel has several positions may get a rank: so many depthwise filters
-    for each input channel, and as many pointwise weights for each of them; strides, pads, dilations and bias
-    are kept. Ranks are chosen for all layers together, by the error they cause in the model's outputs and
-    what they save, under one target. BatchNormalizations behind convolutions are folded first. Keeps names, types
-    and shapes of inputs and outputs.
+    Each convolution of one group whose kernel has several positions may get a rank: so many depthwise
+    filters for each input channel, and as many pointwise weights for each of them; strides, pads,
+    dilations and bias are kept. Ranks are chosen for all layers together, by the error they cause in the
+    model's outputs and what they save, under one target. BatchNormalizations behind convolutions are
+    folded first. Keeps names, types and shapes of inputs and outputs.
     """
 
     Options = Options

@@ -15,13 +15,19 @@ MOVES = frozenset(
     {"Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose"}
     | {"Unsqueeze"}
 )
+# what makes numbers such as shapes and paddings besides
+MAKES = frozenset({"Cast", "ConstantOfShape"})
 
 
 class Contents:
-    """Looks constants up, and computes what operators that only move numbers make of them, once."""
+    """Looks constants up, and computes what some operators make of them, once.
 
-    def __init__(self, model: ir.Model) -> None:
+    By default those that only move numbers.
+    """
+
+    def __init__(self, model: ir.Model, operators: frozenset[str] = MOVES) -> None:
         self._opset = model.graph.opset_imports.get("", model.opset_imports.get("", 0))
+        self._operators = operators
         self._known: dict[ir.Value, np.ndarray[Any, Any] | None] = {}
 
     def of(self, value: ir.Value | None) -> np.ndarray[Any, Any] | None:
@@ -40,7 +46,7 @@ class Contents:
         from onnx.reference import ReferenceEvaluator
 
         node = value.producer()
-        if node is None or node.domain != "" or node.op_type not in MOVES:
+        if node is None or node.domain != "" or node.op_type not in self._operators:
             return None
         feeds = {used.name or "": self.of(used) for used in inputs_used(node)}
         if any(array is None for array in feeds.values()):

@@ -31,7 +31,7 @@ which therefore keep their IR version.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
 from onnx_pare.sparsity.share import Measurement, Share, Zeros
@@ -91,6 +91,38 @@ def write_input(node: ir.Node, slot: int, share: Share) -> bool:
     keys = (*_keys(prefix, ZERO), f"{prefix}channel_axis")
     found = _properties(prefix, ZERO, known)
     return _replace(node, {key: text for key, text in found.items() if not key.endswith("histogram")}, keys)
+
+
+def keep_zeros(node: ir.Node, axis: int, keep: Iterable[bool]) -> None:
+    """Leave in a node's annotation the channels that stay, if it counts them along this axis."""
+    zeros = read_zeros(node)
+    if zeros is None or zeros.channel_axis != axis:
+        return
+    stay = [channel for channel, kept in enumerate(keep) if kept]
+    fractions = tuple(zeros.per_channel[channel] for channel in stay)
+    dead = tuple(place for place, channel in enumerate(stay) if channel in set(zeros.dead_channels))
+    # all channels have equally many elements
+    write_zeros(node, Zeros(sum(fractions) / len(fractions), axis, fractions, dead))
+
+
+def forget_input(node: ir.Node, slot: int) -> None:
+    """Remove what was measured of a layer's input."""
+    _forget(node, _input_prefix(slot))
+
+
+def forget_zeros(model: ir.Model) -> int:
+    """Remove all annotations, and return how many nodes had any."""
+    prefixes = PREFIX + ZERO, PREFIX + NEGATIVE, f"{PREFIX}input_", f"{PREFIX}channel_axis", DEAD_CHANNELS
+    for key in [key for key in model.metadata_props if key.startswith(MODEL_PREFIX)]:
+        del model.metadata_props[key]
+    return sum(_forget(node, *prefixes) for graph in model.graphs() for node in graph)
+
+
+def _forget(node: ir.Node, *prefixes: str) -> bool:
+    keys = [key for key in node.metadata_props if key.startswith(prefixes)]
+    for key in keys:
+        del node.metadata_props[key]
+    return bool(keys)
 
 
 def read_measurement(model: ir.Model) -> Measurement | None:

@@ -110,11 +110,13 @@ FIXING = {
         "p = Constant <value = int64[8] {0, 0, 1, 1, 0, 0, 1, 1}> () "
         "k = Constant <value = float {1.0}> () b = Pad(a, p, k)"
     ),
+    "channels moved": "b = Transpose <perm = [0, 2, 3, 1]> (a)",
+}
+KEEPING = {
     "padding by reflection": (
         'p = Constant <value = int64[8] {0, 0, 1, 1, 0, 0, 1, 1}> () b = Pad <mode = "reflect"> (a, p)'
     ),
     "another axis": "b = Concat <axis = 2> (a, a)",
-    "channels moved": "b = Transpose <perm = [0, 2, 3, 1]> (a)",
     "slicing without axes": (
         "s = Constant <value = int64[1] {0}> () e = Constant <value = int64[1] {1}> () b = Slice(a, s, e)"
     ),
@@ -125,6 +127,13 @@ FIXING = {
 def test_channels_that_meet_anything_else_are_fixed(reason: str):
     channels, at = traced(f"a = Conv(x, w) {FIXING[reason]} c = Cos(b) y = Relu(c)")
     assert is_free(channels, at["a"]) == [False] * 4
+
+
+@pytest.mark.parametrize("way", KEEPING)
+def test_what_happens_along_other_axes_is_no_matter(way: str):
+    channels, at = traced(f"a = Conv(x, w) {KEEPING[way]} c = Cos(b) y = Relu(c)")
+    assert is_free(channels, at["a"]) == is_free(channels, at["b"]) == [True] * 4
+    np.testing.assert_array_equal(channels.roots(at["a"]), channels.roots(at["b"]))
 
 
 def test_a_layer_alone_fixes_nothing():
