@@ -30,6 +30,10 @@ TESTED_AS_A_WHOLE = {
     "tests/cost/test_macs.py": {
         f"core/cost/{name}.py" for name in ("attention", "einsum", "zero_macs", "zeros")
     },
+    "tests/graph/test_groups.py": {
+        f"core/graph/{name}.py" for name in ("axes", "axis_parameters", "axis_rules")
+    },
+    "tests/graph/test_surgery.py": {"core/graph/cut.py", "core/graph/cut_edits.py"},
     "tests/graph/test_load.py": {"core/graph/protos.py", "core/graph/unweighted.py"},
     "tests/graph/test_shapes.py": {
         f"core/graph/{name}.py"
