@@ -25,8 +25,6 @@ Ratio = Annotated[float, Field(gt=0, lt=1)]
 TARGETS = ("macs_ratio", "latency_ratio", "max_error", "ranks")
 # an error of a tenth of the signal
 USUAL_ERROR = 0.01
-# layers are weighed on as many samples as take about so many multiply-accumulates, within these bounds
-WEIGHING_MACS, FEWEST, MOST = 3e12, 4, 64
 # times that a budget of latency is tightened before the target is given up
 ATTEMPTS = 4
 SYNTHETIC = "synthetic samples: ranks and weights suit them rather than real data; give calibration data"
@@ -174,6 +172,7 @@ class _Run:
 
     def _chosen(self, layers: Sequence[Layer]) -> dict[str, int]:
         """Return the ranks that meet the target with the least error."""
+        from onnx_pare.sparsity.harm import harm_on
         from onnx_pare.sparsity.substitution import survey, weigh
 
         positions = {_name(layer): self.macs[_name(layer)] // layer.weight().size for layer in layers}
@@ -185,7 +184,8 @@ class _Run:
         candidates = [candidate for candidate in candidates if candidate.choices]
         if not candidates:
             return {}
-        factors = weigh(self.model, candidates, self._harm(len(candidates)), self.context.progress)
+        harm = harm_on(self.model, sum(self.macs.values()), len(candidates), self._means())
+        factors = weigh(self.model, candidates, harm, self.context.progress)
         if self.options.latency_ratio is not None:
             assert prices is not None
             return self._faster(candidates, factors, prices)
@@ -250,22 +250,11 @@ class _Run:
         prices.measure(self.kind, layers, candidates, self.shapes, self.context.progress)
         return prices
 
-    def _harm(self, candidates: int) -> Callable[[ir.Model], float]:
-        """Return what tells the error of a model's outputs, relative to their power."""
-        from onnx_pare.bench.judge import Judge
-
-        samples = self.context.samples
-        cost = max(sum(self.macs.values()) * candidates, 1)
-        count = min(max(FEWEST, int(WEIGHING_MACS / cost)), MOST, len(samples))
-        chosen = samples if count == len(samples) else samples.apart(count)[1]
-        judge = Judge(self.model.clone(), chosen, self.context.scratch, self.context.threads)
-        return lambda model: float(10.0 ** (-judge.sqnr_db(model) / 10))
-
     def _means(self) -> Means:
         from onnx_pare.sparsity.substitution import Means
 
         context = self.context
-        largest = max((info.size_bytes for info in self.shapes.values()), default=0)
+        largest = self.shapes.largest_bytes
         return Means(context.samples, context.scratch, context.threads, context.progress, largest)
 
     def _cost(self, layer: Layer, rank: int) -> int:

@@ -45,6 +45,11 @@ class Shapes(Mapping[str, TensorInfo]):
     def __len__(self) -> int:
         return len(self.infos)
 
+    @property
+    def largest_bytes(self) -> int:
+        """The size of the largest tensor."""
+        return max((info.size_bytes for info in self.infos.values()), default=0)
+
 
 def parse_shapes(given: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Read `input=1x3x224x224`; a scalar is `input=`.

@@ -1,16 +1,16 @@
 """Which channels a layer can do without, the rest of its weights taking over what it can.
 
-Without the inputs S, a layer's outputs are off by at least tr(W_S·[(H⁻¹)_SS]⁻¹·W_Sᵀ) in the mean square, H being
-the covariance of its inputs; the weights left then are W − W_S·[(H⁻¹)_SS]⁻¹·(H⁻¹)_S: Hassibi and Stork 1993,
-"Second order derivatives for network pruning: Optimal Brain Surgeon", for blocks of weights. Channels go in
-steps, those first that harm the outputs of all layers that read them the least; errors add up exactly.
+Without the inputs S, a layer's outputs are off by at least tr(W_S·[(H⁻¹)_SS]⁻¹·W_Sᵀ) in the mean square, H
+being the covariance of its inputs; the best weights are then W − W_S·[(H⁻¹)_SS]⁻¹·(H⁻¹)_S (Hassibi and Stork
+1993, "Second order derivatives for network pruning: Optimal Brain Surgeon", for blocks of weights). Channels
+go in steps, those first that harm the outputs of all layers that read them the least; errors add up exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,14 +19,26 @@ Array = np.ndarray[Any, Any]
 STEP = 1 / 24
 
 
+class Reader(Protocol):
+    """A layer that reads the channels of a group."""
+
+    def costs(self, units: Array) -> Array:
+        """Return the harm of losing each of these units alone, after those that are gone."""
+        ...
+
+    def remove(self, units: Array) -> float:
+        """Take units away, and return the harm."""
+        ...
+
+
 @dataclass
-class Reader:
-    """A layer, or one group of a grouped one, that reads the channels of a group; used up by `eliminate`.
+class Adapting:
+    """A layer whose other weights take over what they can; used up by `eliminate`.
 
     Attributes:
-        inverse: Inverse covariance of its inputs, shape (inputs, inputs).
-        weights: Shape (outputs, inputs).
-        columns: The inputs that belong to each unit, shape (units, inputs of a unit); -1 where there are none.
+        inverse: Inverse covariance of its inputs, rows and columns of the group's channels alone.
+        weights: Weights of these inputs, shape (outputs, inputs).
+        columns: Which of these inputs belong to each unit, shape (units, inputs of a unit); -1 for none.
         scale: What a mean square error of 1, summed over its outputs, does to the model's outputs.
     """
 
@@ -36,7 +48,7 @@ class Reader:
     scale: float = 1.0
 
     def costs(self, units: Array) -> Array:
-        """Return the harm of losing each of these units alone."""
+        """Return the harm of losing each of these units alone, after those that are gone."""
         columns = self.columns[units]
         found = np.zeros(len(units))
         there = (columns >= 0).all(axis=1)
@@ -44,26 +56,43 @@ class Reader:
         if own.size:
             blocks = self.inverse[own[:, :, None], own[:, None, :]]
             weights = self.weights[:, own].transpose(1, 2, 0)
-            found[there] = np.einsum("ukm,ukm->u", np.linalg.solve(blocks, weights), weights)
+            found[there] = (np.linalg.solve(blocks, weights) * weights).sum(axis=(1, 2))
         return np.asarray(self.scale * found)
 
     def remove(self, units: Array) -> float:
-        """Take units away, let the other weights take over, and return the harm."""
+        """Take units away, and return the harm."""
         lost = self.columns[units].reshape(-1)
         lost = lost[lost >= 0]
         if not len(lost):
             return 0.0
-        shares = np.linalg.solve(self.inverse[np.ix_(lost, lost)], self.inverse[lost])
-        harm = float(np.einsum("mk,mk->", self.weights[:, lost] @ shares[:, lost], self.weights[:, lost]))
-        gone = self.inverse[np.ix_(lost, lost)]
-        harm = float(np.einsum("mk,km->", self.weights[:, lost], np.linalg.solve(gone, self.weights[:, lost].T)))
-        self.weights -= self.weights[:, lost] @ shares
+        weights = self.weights[:, lost]
+        block = self.inverse[np.ix_(lost, lost)]
+        harm = float((np.linalg.solve(block, weights.T) * weights.T).sum())
+        shares = np.linalg.solve(block, self.inverse[lost])
+        self.weights -= weights @ shares
         self.inverse -= self.inverse[:, lost] @ shares
-        # what rounding left of rows that are gone, and a pivot so that blocks can be inverted
-        self.weights[:, lost] = 0
-        self.inverse[lost, :] = self.inverse[:, lost] = 0
-        self.inverse[lost, lost] = 1
         return self.scale * harm
+
+
+@dataclass
+class Plain:
+    """A layer whose weights stay as they are.
+
+    Attributes:
+        energies: The harm of losing each unit.
+        scale: What a harm of 1 does to the model's outputs.
+    """
+
+    energies: Array
+    scale: float = 1.0
+
+    def costs(self, units: Array) -> Array:
+        """Return the harm of losing each of these units."""
+        return np.asarray(self.scale * self.energies[units])
+
+    def remove(self, units: Array) -> float:
+        """Return the harm of losing these units."""
+        return float(self.costs(units).sum())
 
 
 @dataclass(frozen=True)
@@ -78,28 +107,28 @@ class Course:
     order: tuple[int, ...]
     harms: tuple[float, ...]
 
+    def scaled(self, factor: float) -> Course:
+        """Return the same order with all harms multiplied."""
+        return Course(self.order, tuple(factor * harm for harm in self.harms))
 
-def eliminate(readers: Sequence[Reader], units: int, most: int, multiple: int = 1) -> Course:
-    """Return in which order units go, and the harm on the way.
+
+def eliminate(readers: Sequence[Reader], units: int) -> Course:
+    """Return in which order units go, until one is left, and the harm on the way.
 
     Args:
         readers: All layers that read them.
         units: How many units there are.
-        most: How many may go.
-        multiple: Units go in steps of a multiple of this.
     """
     left = np.arange(units)
     order: list[int] = []
     harms = [0.0]
-    while len(order) < most:
-        step = max(int(len(left) * STEP) // multiple * multiple, multiple)
-        step = min(step, most - len(order))
-        costs = np.sum([reader.costs(left) for reader in readers], axis=0) if readers else np.zeros(len(left))
-        chosen = np.sort(np.argsort(costs, kind="stable")[:step])
+    while len(left) > 1:
+        step = max(int(len(left) * STEP), 1)
+        costs = np.sum([reader.costs(left) for reader in readers], axis=0)
+        chosen = np.argsort(costs, kind="stable")[:step]
         gone = left[chosen]
-        gone = gone[np.argsort(costs[chosen], kind="stable")]
         harm = sum(reader.remove(gone) for reader in readers)
-        harms += np.linspace(harms[-1], harms[-1] + harm, len(gone) + 1)[1:].tolist()
+        harms += np.linspace(harms[-1], harms[-1] + max(harm, 0.0), step + 1)[1:].tolist()
         order += gone.tolist()
         left = np.delete(left, chosen)
     return Course(tuple(order), tuple(harms))

@@ -66,14 +66,14 @@ class Layer:
         """Replace the weight, and the bias where one is given.
 
         Args:
-            rows: Shape (groups, outputs of a group, inputs).
+            rows: Shape (groups, outputs of a group, inputs), or without groups (outputs, inputs).
             bias: Shape (groups, outputs of a group).
             names: Gives the name of a bias that the layer does not have yet.
         """
         value = self.node.inputs[1]
         assert value is not None
         weight = self.weight()
-        stored = rows[0].T if self.transposed else rows.reshape(weight.shape)
+        stored = rows.reshape(-1, rows.shape[-1]).T if self.transposed else rows.reshape(weight.shape)
         set_constant(value, np.ascontiguousarray(stored, weight.dtype))
         if bias is not None:
             self._put_bias(bias.reshape(-1).astype(weight.dtype), names)

@@ -17,7 +17,7 @@ import numpy as np
 
 from onnx_pare.calibration.data import Samples
 from onnx_pare.calibration.walk import Walk
-from onnx_pare.graph.edit import Names, constant, set_constant
+from onnx_pare.graph.edit import Names, constant
 from onnx_pare.progress import Progress
 from onnx_pare.sparsity.allocation import Option, allocate
 from onnx_pare.sparsity.fitting import Fitting
@@ -115,13 +115,13 @@ class Candidate:
         name: The node's name.
         macs: Multiply-accumulates of one inference as it is.
         choices: What is cheaper, by ascending rank.
-        probe: The error of some rank, and weights that compute what it computes.
+        probe: The error of some rank, and weights and a bias that compute what it computes.
     """
 
     name: str
     macs: int
     choices: tuple[Choice, ...]
-    probe: tuple[float, Array]
+    probe: tuple[float, Array, Array | None]
 
 
 @dataclass(frozen=True)
@@ -184,13 +184,13 @@ def _candidate(kind: Kind, layer: Layer, ranks: Sequence[int], times: int, given
     given = given.ridged(layer.rows())
     total = float(given.yy.sum()) or 1.0
     choices = []
-    probe = math.inf, np.zeros(0, np.float32)
+    probe: tuple[float, Array, Array | None] = math.inf, np.zeros(0), None
     for rank in ranks:
         dense = kind.fit(given, layer, rank, quick=True).dense()
         error = max(float(given.error(dense[None]).sum()) / total, 1e-12)
         choices.append(Choice(rank, times * kind.macs(layer, rank), error))
         if abs(math.log(error / PROBED_ERROR)) < abs(math.log(probe[0] / PROBED_ERROR)):
-            probe = error, dense.astype(np.float32)
+            probe = error, dense, given.bias(dense[None])[0] if layer.takes_bias else None
     return Candidate(layer.node.name or "", times * layer.weight().size, tuple(choices), probe)
 
 
@@ -203,24 +203,20 @@ def weigh(
     replacement at a time.
 
     Args:
-        model: The model; it is changed on the way, and restored.
+        model: The model; it is not changed.
         candidates: What `survey` found.
         harm: Returns the mean square error of a model's outputs, relative to what they should be.
         progress: Told after each.
     """
-    nodes = {node.name or "": node for node in model.graph}
     factors = {}
     with progress.task("weighing layers", len(candidates)) as advance:
         for candidate in candidates:
-            layer = layer_of(nodes[candidate.name])
+            changed = model.clone()
+            layer = layer_of(next(node for node in changed.graph if node.name == candidate.name))
             assert layer is not None
-            error, dense = candidate.probe
-            stored = layer.weight()
-            layer.put(dense[None], None, Names(model))
-            factors[candidate.name] = harm(model) / error
-            value = layer.node.inputs[1]
-            assert value is not None
-            set_constant(value, stored)
+            error, dense, bias = candidate.probe
+            layer.put(dense, bias, Names(changed))
+            factors[candidate.name] = harm(changed) / error
             advance(1)
     return factors
 
