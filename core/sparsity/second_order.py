@@ -33,6 +33,8 @@ STEPS = 32
 BATCH_BYTES = 64 << 20
 # inputs that a sweep decides on together
 SWEPT = 128
+# share of the first residual, squared, at which least squares counts as solved
+TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -60,69 +62,71 @@ def exact_costs(gram: Array, weights: Array, zeros: Mask, grain: Grain, depth: f
     """Return the cost at which each weight goes, never less than that of those that went before it.
 
     Args:
-        gram: Shape (inputs, inputs), positive definite.
-        weights: Shape (rows, inputs): the best ones, W*.
-        zeros: Shape (rows, inputs): weights that are gone already; they cost nothing.
+        gram: Shape (groups, inputs, inputs), positive definite: A.
+        weights: Shape (groups, rows, inputs): the best ones, W*.
+        zeros: Shape (groups, rows, inputs): weights that are gone already; they cost nothing.
         grain: What goes together.
         depth: Fraction of a row's weights up to which costs are found; the others are given the cost
             they have then.
 
     Returns:
-        Shape (rows, inputs).
+        Shape (groups, rows, inputs).
     """
-    rows, inputs = weights.shape
+    groups, rows, inputs = weights.shape
     strips, blocks = -(-rows // grain.rows), -(-inputs // grain.columns)
-    missing = blocks * grain.columns - inputs
-    padding = ((0, strips * grain.rows - rows), (0, missing))
-    whole = np.eye(blocks * grain.columns, dtype=np.float32)
-    whole[:inputs, :inputs] = np.linalg.inv(gram)
-    cut = np.pad(weights, padding).reshape(strips, grain.rows, -1).astype(np.float32)
-    gone = np.pad(zeros, padding, constant_values=True).reshape(strips, grain.rows, blocks, grain.columns)
-    free = gone.all(axis=(1, 3))
-    batch = max(1, BATCH_BYTES // whole.nbytes)
+    padding = ((0, 0), (0, strips * grain.rows - rows), (0, blocks * grain.columns - inputs))
+    inverse = np.tile(np.eye(blocks * grain.columns, dtype=np.float32), (groups, 1, 1))
+    size = np.trace(gram, axis1=1, axis2=2)[:, None, None] / inputs
+    inverse[:, :inputs, :inputs] = np.linalg.inv(gram / size)
+    cut = np.pad(weights, padding).reshape(groups * strips, grain.rows, -1).astype(np.float32)
+    gone = np.pad(zeros, padding, constant_values=True).reshape(len(cut), grain.rows, blocks, grain.columns)
+    free = np.asarray(gone.all(axis=(1, 3)))
+    batch = max(1, BATCH_BYTES // inverse[0].nbytes)
     count = min(grain.limit(blocks), round(depth * blocks))
-    costs = np.concatenate(
-        [
-            _eliminate(whole, cut[start : start + batch], free[start : start + batch], grain, count)
-            for start in range(0, strips, batch)
-        ]
-    )
-    spread = np.repeat(np.repeat(costs, grain.rows, axis=0), grain.columns, axis=1)
-    return np.asarray(spread[:rows, :inputs])
+    found = [
+        _eliminate(
+            inverse[np.arange(at, min(at + batch, len(cut))) // strips],
+            cut[at : at + batch],
+            free[at : at + batch],
+            grain,
+            count,
+        )
+        for at in range(0, len(cut), batch)
+    ]
+    costs = np.concatenate(found).reshape(groups, strips, blocks) * size
+    spread = np.repeat(np.repeat(costs, grain.rows, axis=1), grain.columns, axis=2)
+    return np.asarray(spread[:, :rows, :inputs])
 
 
-def _eliminate(whole: Array, weights: Array, free: Mask, grain: Grain, count: int) -> Array:
+def _eliminate(inverse: Array, weights: Array, free: Mask, grain: Grain, count: int) -> Array:
     """Remove `count` blocks of each strip, and return costs, shape (strips, blocks).
 
     Args:
-        whole: Shape (inputs, inputs): A⁻¹.
+        inverse: Shape (strips, inputs, inputs): A⁻¹; changed in place.
         weights: Shape (strips, rows of a strip, inputs); changed in place.
         free: Shape (strips, blocks): blocks that cost nothing.
         grain: What goes together.
         count: How many go.
     """
     strips, blocks = free.shape
-    inverse = np.repeat(whole[None], strips, axis=0)
-    weights = weights.copy()
     costs = np.full((strips, blocks), np.inf, np.float32)
     highest = np.zeros((strips, 1), np.float32)
-    step = max(1, -(-blocks // STEPS))
-    left = count
-    while left > 0:
+    at_once = max(1, -(-blocks // STEPS))
+    while count > 0:
         now = _block_costs(inverse, weights, grain.columns)
         open_ = np.where(np.isinf(costs), np.where(free, 0, now), np.inf)
         if grain.spared:
             open_ = _one_of_each_group(open_, costs, grain)
-        taken = min(step, left if not grain.spared else -(-left // (grain.group - grain.spared)))
+        taken = min(at_once, -(-count // (grain.group - grain.spared)) if grain.spared else count)
         chosen = np.argsort(open_, axis=1, kind="stable")[:, :taken]
         paid = np.maximum.accumulate(np.take_along_axis(open_, chosen, axis=1), axis=1)
         paid = np.maximum(paid, highest)
         np.put_along_axis(costs, chosen, paid, axis=1)
         highest = paid[:, -1:]
         _remove(inverse, weights, chosen, grain.columns)
-        left -= taken
-    now = np.maximum(_block_costs(inverse, weights, grain.columns), highest)
-    return np.where(np.isinf(costs), now, costs)
+        count -= taken
+    rest = np.maximum(_block_costs(inverse, weights, grain.columns), highest)
+    return np.where(np.isinf(costs), rest, costs)
 
 
 def _block_costs(inverse: Array, weights: Array, columns: int) -> Array:
@@ -172,19 +176,19 @@ def swept_costs(gram: Array, weights: Array, zeros: Mask, choose: Callable[[Arra
     """Return costs as `exact_costs` does, each found when those before it, in order, had been decided on.
 
     Args:
-        gram: Shape (inputs, inputs), positive definite.
+        gram: Shape (inputs, inputs), positive definite: A.
         weights: Shape (rows, inputs): the best ones, W*.
         zeros: Shape (rows, inputs): weights that are gone already; they cost nothing.
         choose: Makes a mask of the costs of consecutive inputs, shape (rows, some inputs).
     """
-    factor = np.linalg.cholesky(np.linalg.inv(gram)).T.astype(np.float32)
+    size = np.trace(gram) / len(gram)
+    factor = np.linalg.cholesky(np.linalg.inv(gram / size)).T.astype(np.float32)
     left = weights.astype(np.float32)
     costs = np.empty_like(left)
-    inputs = weights.shape[1]
-    for start in range(0, inputs, SWEPT):
-        here = slice(start, min(start + SWEPT, inputs))
-        own, diagonal = factor[here, here], np.diagonal(factor)[here]
-        now = left[:, here]
+    for start in range(0, weights.shape[1], SWEPT):
+        here = slice(start, min(start + SWEPT, weights.shape[1]))
+        now, own = left[:, here], factor[here, here]
+        diagonal = np.diagonal(own)
         costs[:, here] = np.where(zeros[:, here], 0, (now / diagonal) ** 2)
         gone = choose(costs[:, here]) | zeros[:, here]
         errors = np.zeros_like(now)
@@ -192,7 +196,7 @@ def swept_costs(gram: Array, weights: Array, zeros: Mask, choose: Callable[[Arra
             errors[:, i] = np.where(gone[:, i], now[:, i], 0) / diagonal[i]
             now[:, i:] -= np.outer(errors[:, i], own[i, i:])
         left[:, here.stop :] -= errors @ factor[here, here.stop :]
-    return costs
+    return np.asarray(costs * size)
 
 
 def fit(gram: Array, best: Array, gone: Mask, start: Array, *, rounds: int = 100) -> Array:
@@ -213,9 +217,9 @@ def fit(gram: Array, best: Array, gone: Mask, start: Array, *, rounds: int = 100
     residual = (best - found) @ gram
     direction = inverse * residual
     height = _dot(residual, direction)
-    goal = 1e-10 * height.max(initial=0)
+    goal = TOLERANCE * height
     for _ in range(rounds):
-        if height.max(initial=0) <= goal:
+        if (height <= goal).all():
             break
         along = direction @ gram
         curve = _dot(direction, along)
