@@ -150,30 +150,33 @@ class PruneMagnitude(Pass):
     def _reconstruct(
         self, model: ir.Model, weights: Sequence[Weight], pattern: Pattern, context: Context
     ) -> Mapping[ir.Value, Fit | str]:
-        from onnx_pare.sparsity.linear import Linear, linear
-        from onnx_pare.sparsity.reconstruct import Network
+        from onnx_pare.sparsity.reconstruct import Network, Target, target_of
 
         original = model.clone()
         budget = _budget(weights, pattern)
         found: dict[ir.Value, Fit | str] = {}
-        layers: list[Linear] = []
+        targets: list[Target] = []
         for weight in weights:
-            layer = linear(weight, model.graph)
-            if isinstance(layer, Linear):
-                layers.append(layer)
+            target = target_of(weight, model.graph)
+            if isinstance(target, Target):
+                targets.append(target)
                 continue
-            found[weight.value] = layer
+            found[weight.value] = target
             pattern.zero_smallest(weight)
             budget -= _zeros(weight)
         network = Network(
             original, model, context.samples, context.scratch, context.threads, context.progress
         )
-        patterns = [pattern] * len(layers)
-        if self.options.scope == "global" and layers:
-            patterns = network.allocate(layers, pattern, max(budget, 0))
-        pairs = [pair for pair in zip(layers, patterns, strict=True) if pair[1].new_zeros(pair[0].weight)]
-        fits = network.reconstruct(*zip(*pairs, strict=True)) if pairs else []
-        found.update(zip((layer.weight.value for layer, _ in pairs), fits, strict=True))
+        patterns = [pattern] * len(targets)
+        if self.options.scope == "global" and targets:
+            patterns = network.allocate(targets, pattern, max(budget, 0))
+        pairs = [
+            (target, own)
+            for target, own in zip(targets, patterns, strict=True)
+            if own.new_zeros(target.weight)
+        ]
+        fits = network.reconstruct(pairs) if pairs else []
+        found.update((target.weight.value, one) for (target, _), one in zip(pairs, fits, strict=True))
         return found
 
 
