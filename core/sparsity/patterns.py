@@ -55,15 +55,25 @@ class Pattern:
         matrix = weight.to_matrix(importance)
         return weight.from_matrix(masks.blocks(matrix, *self.block, self.sparsity), importance.shape)
 
-    def choose(self, importance: Array) -> Mask:
-        """Return what becomes zero of a matrix of (outputs, inputs), its inputs ordered by groups."""
+    def choose(self, importance: Array, sparsity: float) -> Mask:
+        """Return what becomes zero on the way to the pattern, at a fraction of its own.
+
+        Args:
+            importance: Shape (outputs, inputs), the inputs ordered by groups.
+            sparsity: The fraction.
+        """
+        import numpy as np
+
         from onnx_pare.sparsity import masks
 
-        if self.kept is not None:
-            return masks.n_of_m(importance, self.kept, self.group, 1)
         if self.block is not None:
-            return masks.blocks(importance, *self.block, self.sparsity)
-        return masks.smallest(importance, masks.zeros_wanted(importance.size, self.sparsity))
+            return masks.blocks(importance, *self.block, sparsity)
+        count = masks.zeros_wanted(importance.size, sparsity)
+        if self.kept is not None:
+            mask = masks.n_of_m(importance, self.kept, self.group, 1)
+            importance = np.where(mask, importance, np.inf)
+            count = min(count, int(np.count_nonzero(mask)))
+        return masks.smallest(importance, count)
 
     @property
     def grain(self) -> Grain:

@@ -24,13 +24,13 @@ from onnx_pare.sparsity.layers import FITTED_OPS, Layer, layer_of
 from onnx_pare.sparsity.normal_equations import Statistics, collect
 from onnx_pare.sparsity.patterns import Pattern
 from onnx_pare.sparsity.prunable import Weight
-from onnx_pare.sparsity.second_order import exact_costs, fit, swept_costs
+from onnx_pare.sparsity.second_order import exact_costs, fit, stepped_costs
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 Array = np.ndarray[Any, Any]
-# costs are exact for every row up to this work, and found in one sweep over all rows beyond
+# costs are exact for every row up to this work
 EXACT_MACS = 3e10
 # costs are found for so much more than what is to be removed on average: rows differ
 DEEPER = 0.25
@@ -84,7 +84,7 @@ class Target:
         if weights.size / pattern.grain.rows * depth * inputs**2 <= EXACT_MACS:
             found = exact_costs(*turned, pattern.grain, depth)
         else:
-            found = np.stack([swept_costs(*group, pattern.choose) for group in zip(*turned, strict=True)])
+            found = stepped_costs(*turned, pattern.choose, depth)
         costs = np.empty_like(found)
         costs[:, :, order] = found
         return self.weight.from_matrix(costs.reshape(-1, inputs), self.weight.read().shape)

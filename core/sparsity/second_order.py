@@ -9,8 +9,8 @@ the best ones, W*. Removing weight p of a row and moving all others in the best 
 after which A⁻¹ loses row and column p (Frantar and Alistarh 2022, "Optimal Brain Compression",
 arXiv:2208.11580). Several at once, P, go likewise with the block [A⁻¹]_PP in place of [A⁻¹]_pp. Here each row
 loses its cheapest weights, a few at a time, with an A⁻¹ of its own: `exact_costs`. Where inputs are too many
-for that, all rows share one elimination from the first input to the last, as in SparseGPT (Frantar and
-Alistarh 2023, arXiv:2301.00774): `swept_costs`.
+for that, a weight is taken to cost w_p² · A_pp (LeCun et al. 1989, "Optimal Brain Damage"), and those that
+remain are fitted anew after each of several steps: `stepped_costs`.
 
 Costs take the place of magnitudes in `masks`: those that are removed first cost least.
 """
@@ -26,13 +26,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
+Choose = Callable[[Array, float], Mask]
 
 # steps in which a row loses its weights; a step removes as many at once as that makes
 STEPS = 32
 # inverses held at a time
 BATCH_BYTES = 64 << 20
-# inputs that a sweep decides on together
-SWEPT = 128
+# work of `stepped_costs` up to which it takes all its steps
+STEP_MACS, STEPPED, FEWEST_STEPS = 3e11, 16, 4
+# products in which weights are fitted in between
+FEW = 5
+# work of one fit
+FIT_MACS, FEWEST_ROUNDS, MOST_ROUNDS = 2e11, 15, 100
 # share of the first residual, squared, at which least squares counts as solved
 TOLERANCE = 1e-10
 
@@ -172,34 +177,34 @@ def _remove(inverse: Array, weights: Array, chosen: Array, columns: int) -> None
     np.put_along_axis(inverse, places[:, None, :], 0, axis=2)
 
 
-def swept_costs(gram: Array, weights: Array, zeros: Mask, choose: Callable[[Array], Mask]) -> Array:
-    """Return costs as `exact_costs` does, each found when those before it, in order, had been decided on.
+def stepped_costs(gram: Array, weights: Array, zeros: Mask, choose: Choose, depth: float) -> Array:
+    """Return costs as `exact_costs` does, from the diagonal of A alone.
 
     Args:
-        gram: Shape (inputs, inputs), positive definite: A.
-        weights: Shape (rows, inputs): the best ones, W*.
-        zeros: Shape (rows, inputs): weights that are gone already; they cost nothing.
-        choose: Makes a mask of the costs of consecutive inputs, shape (rows, some inputs).
+        gram: Shape (groups, inputs, inputs), positive definite: A.
+        weights: Shape (groups, rows, inputs): the best ones, W*.
+        zeros: Shape (groups, rows, inputs): weights that are gone already; they cost nothing.
+        choose: Makes a mask of the costs of all rows, shape (groups · rows, inputs), and a fraction.
+        depth: Fraction of all weights up to which costs are found.
     """
-    size = np.trace(gram) / len(gram)
-    factor = np.linalg.cholesky(np.linalg.inv(gram / size)).T.astype(np.float32)
+    gram = gram.astype(np.float32)
+    diagonal = np.diagonal(gram, axis1=1, axis2=2)[:, None, :]
     left = weights.astype(np.float32)
-    costs = np.empty_like(left)
-    for start in range(0, weights.shape[1], SWEPT):
-        here = slice(start, min(start + SWEPT, weights.shape[1]))
-        now, own = left[:, here], factor[here, here]
-        diagonal = np.diagonal(own)
-        costs[:, here] = np.where(zeros[:, here], 0, (now / diagonal) ** 2)
-        gone = choose(costs[:, here]) | zeros[:, here]
-        errors = np.zeros_like(now)
-        for i in range(now.shape[1]):
-            errors[:, i] = np.where(gone[:, i], now[:, i], 0) / diagonal[i]
-            now[:, i:] -= np.outer(errors[:, i], own[i, i:])
-        left[:, here.stop :] -= errors @ factor[here, here.stop :]
-    return np.asarray(costs * size)
+    costs, highest = np.where(zeros, 0, np.inf).astype(np.float32), np.float32(0)
+    steps = int(np.clip(STEP_MACS / (left.size * left.shape[2] * (FEW + 1)), FEWEST_STEPS, STEPPED))
+    gone = zeros
+    for step in range(1, steps + 1):
+        now = np.where(gone, 0, np.maximum(left**2 * diagonal, highest))
+        flat = now.reshape(-1, now.shape[2])
+        new = (choose(flat, depth * step / steps).reshape(gone.shape) | zeros) & ~gone
+        costs[new] = now[new]
+        highest = np.maximum(highest, now[new].max(initial=0))
+        gone = gone | new
+        left = fit(gram, weights, gone, left, rounds=FEW)
+    return np.where(np.isinf(costs), np.maximum(left**2 * diagonal, highest), costs)
 
 
-def fit(gram: Array, best: Array, gone: Mask, start: Array, *, rounds: int = 100) -> Array:
+def fit(gram: Array, best: Array, gone: Mask, start: Array, rounds: int | None = None) -> Array:
     """Return the weights of least cost among those that are zero where `gone` is.
 
     By conjugate gradients over all rows at once, each confined to its own weights and preconditioned with the
@@ -210,8 +215,11 @@ def fit(gram: Array, best: Array, gone: Mask, start: Array, *, rounds: int = 100
         best: Shape (…, rows, inputs): W*.
         gone: Shape (…, rows, inputs).
         start: Shape (…, rows, inputs): where to start.
-        rounds: Products with `gram` at most.
+        rounds: Products with `gram` at most; by default as many as the work allows.
     """
+    if rounds is None:
+        work = best.size * best.shape[-1]
+        rounds = int(np.clip(FIT_MACS / max(work, 1), FEWEST_ROUNDS, MOST_ROUNDS))
     inverse = np.where(gone, 0, 1 / np.diagonal(gram, axis1=-2, axis2=-1)[..., None, :])
     found = np.where(gone, 0, start).astype(gram.dtype)
     residual = (best - found) @ gram
