@@ -80,10 +80,10 @@ def exact_costs(gram: Array, weights: Array, zeros: Mask, grain: Grain, depth: f
     groups, rows, inputs = weights.shape
     strips, blocks = -(-rows // grain.rows), -(-inputs // grain.columns)
     padding = ((0, 0), (0, strips * grain.rows - rows), (0, blocks * grain.columns - inputs))
-    inverse = np.tile(np.eye(blocks * grain.columns, dtype=np.float32), (groups, 1, 1))
+    inverse = np.tile(np.eye(blocks * grain.columns), (groups, 1, 1))
     size = np.trace(gram, axis1=1, axis2=2)[:, None, None] / inputs
     inverse[:, :inputs, :inputs] = np.linalg.inv(gram / size)
-    cut = np.pad(weights, padding).reshape(groups * strips, grain.rows, -1).astype(np.float32)
+    cut = np.pad(weights, padding).reshape(groups * strips, grain.rows, -1)
     gone = np.pad(zeros, padding, constant_values=True).reshape(len(cut), grain.rows, blocks, grain.columns)
     free = np.asarray(gone.all(axis=(1, 3)))
     batch = max(1, BATCH_BYTES // inverse[0].nbytes)
@@ -114,8 +114,8 @@ def _eliminate(inverse: Array, weights: Array, free: Mask, grain: Grain, count: 
         count: How many go.
     """
     strips, blocks = free.shape
-    costs = np.full((strips, blocks), np.inf, np.float32)
-    highest = np.zeros((strips, 1), np.float32)
+    costs = np.full((strips, blocks), np.inf)
+    highest = np.zeros((strips, 1))
     at_once = max(1, -(-blocks // STEPS))
     while count > 0:
         now = _block_costs(inverse, weights, grain.columns)
@@ -137,7 +137,7 @@ def _eliminate(inverse: Array, weights: Array, free: Mask, grain: Grain, count: 
 def _block_costs(inverse: Array, weights: Array, columns: int) -> Array:
     """Return what each block costs now, shape (strips, blocks)."""
     if columns == 1:
-        diagonal = np.maximum(np.diagonal(inverse, axis1=1, axis2=2), np.finfo(np.float32).tiny)
+        diagonal = np.maximum(np.diagonal(inverse, axis1=1, axis2=2), np.finfo(np.float64).tiny)
         return np.asarray((weights**2).sum(axis=1) / diagonal)
     strips, rows, inputs = weights.shape
     split = inverse.reshape(strips, inputs // columns, columns, inputs // columns, columns)
@@ -149,7 +149,7 @@ def _block_costs(inverse: Array, weights: Array, columns: int) -> Array:
 
 def _tiny(matrices: Array) -> Array:
     """Return a diagonal that makes removed blocks, which are all zeros, solvable."""
-    return np.asarray(np.finfo(np.float32).tiny * np.eye(matrices.shape[-1], dtype=np.float32))
+    return np.asarray(np.finfo(np.float64).tiny * np.eye(matrices.shape[-1]))
 
 
 def _one_of_each_group(costs: Array, decided: Array, grain: Grain) -> Array:
@@ -169,7 +169,7 @@ def _remove(inverse: Array, weights: Array, chosen: Array, columns: int) -> None
     places = (chosen[:, :, None] * columns + np.arange(columns)).reshape(len(chosen), -1)
     theirs = np.take_along_axis(inverse, places[:, :, None], axis=1)
     corner = np.take_along_axis(theirs, places[:, None, :], axis=2)
-    solved = np.linalg.solve(corner, theirs)
+    solved = np.linalg.inv(corner) @ theirs
     weights -= np.take_along_axis(weights, places[:, None, :], axis=2) @ solved
     inverse -= theirs.transpose(0, 2, 1) @ solved
     np.put_along_axis(weights, places[:, None, :], 0, axis=2)
