@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 # costs are exact for every row up to this work
-EXACT_MACS = 3e10
+EXACT_MACS = 1e9
 # costs are found for so much more than what is to be removed on average: rows differ
 DEEPER = 0.25
-# share of the inputs' mean variance by which weights are held to what they were
+# share of the inputs' mean variance by which weights are held to what they were; more where rows are few
 RIDGE = 0.01
 # the square of the inputs is what fitting holds in memory
 MOST_INPUTS = 8192
@@ -94,7 +94,7 @@ class Target:
         prior = self.layer.rows().astype(np.float64)
         if statistics is None:
             return np.full(self.weight.read().shape, np.inf, np.float32)
-        costs = self.costs(pattern, statistics.ridged(prior, RIDGE).xx, prior, depth=1.0)
+        costs = self.costs(pattern, statistics.ridged(prior, _ridge(statistics)).xx, prior, depth=1.0)
         signal = max(float(statistics.yy.sum()), float(np.finfo(np.float32).tiny))
         return np.asarray(costs / signal, np.float32)
 
@@ -104,7 +104,7 @@ class Target:
             pattern.zero_smallest(self.weight)
             return "its inputs or outputs are not finite"
         prior = self.layer.rows().astype(np.float64)
-        ridged = statistics.ridged(prior, RIDGE)
+        ridged = statistics.ridged(prior, _ridge(statistics))
         best = ridged.solve()
         costs = self.costs(pattern, ridged.xx, best, min(1.0, pattern.sparsity + DEEPER))
         gone = self.weight.to_matrix(pattern.mask(self.weight, costs)).reshape(prior.shape) | (prior == 0)
@@ -208,6 +208,10 @@ def target_of(weight: Weight, graph: ir.Graph) -> Target | str:
     if inputs > MOST_INPUTS:
         return f"it has {inputs} inputs, more than {MOST_INPUTS}"
     return Target(weight, layer)
+
+
+def _ridge(statistics: Statistics) -> float:
+    return RIDGE * (1 + statistics.xx.shape[1] / statistics.rows)
 
 
 def _share_db(statistics: Statistics, weights: Array) -> float:

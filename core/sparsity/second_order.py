@@ -33,11 +33,11 @@ STEPS = 32
 # inverses held at a time
 BATCH_BYTES = 64 << 20
 # work of `stepped_costs` up to which it takes all its steps
-STEP_MACS, STEPPED, FEWEST_STEPS = 3e11, 16, 4
+STEP_MACS, STEPPED, FEWEST_STEPS = 1e11, 16, 4
 # products in which weights are fitted in between
 FEW = 5
 # work of one fit
-FIT_MACS, FEWEST_ROUNDS, MOST_ROUNDS = 2e11, 15, 100
+FIT_MACS, FEWEST_ROUNDS, MOST_ROUNDS = 3e10, 15, 100
 # share of the first residual, squared, at which least squares counts as solved
 TOLERANCE = 1e-10
 
