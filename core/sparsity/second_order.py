@@ -39,7 +39,7 @@ FEW = 5
 # work of one fit
 FIT_MACS, FEWEST_ROUNDS, MOST_ROUNDS = 3e10, 15, 100
 # share of the first residual, squared, at which least squares counts as solved
-TOLERANCE = 1e-10
+TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,7 @@ def fit(gram: Array, best: Array, gone: Mask, start: Array, rounds: int | None =
     if rounds is None:
         work = best.size * best.shape[-1]
         rounds = int(np.clip(FIT_MACS / max(work, 1), FEWEST_ROUNDS, MOST_ROUNDS))
+    best = best.astype(gram.dtype, copy=False)
     inverse = np.where(gone, 0, 1 / np.diagonal(gram, axis1=-2, axis2=-1)[..., None, :])
     found = np.where(gone, 0, start).astype(gram.dtype)
     residual = (best - found) @ gram
