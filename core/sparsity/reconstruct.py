@@ -211,7 +211,7 @@ def target_of(weight: Weight, graph: ir.Graph) -> Target | str:
 
 
 def _ridge(statistics: Statistics) -> float:
-    return RIDGE * (1 + statistics.xx.shape[1] / statistics.rows)
+    return RIDGE * (1 + int(statistics.xx.shape[1]) / statistics.rows)
 
 
 def _share_db(statistics: Statistics, weights: Array) -> float:
