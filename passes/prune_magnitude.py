@@ -1,35 +1,34 @@
-"""Zeroing weights of small magnitude."""
+"""Zeroing weights that matter little, and fitting those that remain."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from onnx_pare.graph.edit import set_constant
 from onnx_pare.graph.select import select
 from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions, register
+from onnx_pare.sparsity.patterns import Pattern
 from onnx_pare.sparsity.prunable import Weight, find
+from onnx_pare.sparsity.storage import compressed_bytes, sparse_bytes
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx_ir as ir
-    from numpy.typing import NDArray
 
-    Mask = NDArray[np.bool_]
+    from onnx_pare.sparsity.reconstruct import Fit
 
-# above this, compressing the weights to see their size would take longer than everything else
-COMPRESS_LIMIT_BYTES = 256 << 20
 NO_FASTER = "onnxruntime computes with zeros as with any number: no faster, and smaller only once compressed"
 
 
 class Options(PassOptions):
     """Options of `prune_magnitude`."""
 
+    method: Literal["magnitude", "reconstruct"] = Field(
+        "reconstruct",
+        description="`magnitude`: zero the smallest weights. `reconstruct`: zero those whose loss the others "
+        "make up for best, and fit these to what the layer gave before, on the calibration samples",
+    )
     sparsity: float = Field(
         0.5, ge=0, lt=1, description="fraction of the weights to zero; N:M implies its own"
     )
@@ -57,6 +56,12 @@ class Options(PassOptions):
         kept, colon, group = self.pattern.partition(":")
         return (int(kept), int(group)) if colon else None
 
+    def pattern_of(self) -> Pattern:
+        """The zeros wanted in a layer."""
+        kept, group = self.n_of_m or (None, 1)
+        sparsity = self.sparsity if kept is None else 1 - kept / group
+        return Pattern(sparsity, kept, group, (self.block[0], self.block[1]) if self.block else None)
+
     @model_validator(mode="after")
     def _agree(self) -> Options:
         if self.n_of_m:
@@ -77,143 +82,162 @@ class Options(PassOptions):
             raise ValueError(f"pattern: {self.pattern} is decided group by group; leave out `{option}`")
 
 
-@dataclass(frozen=True)
-class _Pruned:
-    """What became of one weight."""
-
-    weight: Weight
-    size: int
-    zeros_before: int
-    zeros_after: int
-
-    def note(self) -> dict[str, Any]:
-        return {
-            "node": self.weight.node_name,
-            "weight": self.weight.value.name,
-            "shared_by": len(self.weight.nodes),
-            "weights": self.size,
-            "zeros_before": self.zeros_before,
-            "zeros_after": self.zeros_after,
-        }
-
-
 @register
 class PruneMagnitude(Pass):
-    """Zero the weights of smallest magnitude of every Conv, ConvTranspose, Gemm, MatMul, LSTM, GRU and RNN.
+    """Zero weights of Conv, ConvTranspose, Gemm, MatMul, LSTM, GRU and RNN, and fit those that remain.
 
-    Biases, quantized weights, and weights of other operators are left alone, subgraphs are pruned like the
-    main graph, and a weight that several nodes share is pruned once. `scope: global` compares magnitudes
-    between layers as they are: fold BatchNormalization first (`simplify`), since it rescales them. Keeps
-    names, shapes and types of everything.
+    Fitted are Conv, Gemm and MatMul of the main graph with weights of their own, biases included; elsewhere
+    the weights of smallest magnitude go. Quantized weights and those of other operators are left alone, and a
+    weight that several nodes share is pruned once. Keeps names, shapes and types of inputs and outputs, and
+    all nodes.
     """
 
     Options = Options
+    calibrates = True
+
+    def reads_samples(self) -> bool:
+        """Magnitudes need none."""
+        return bool(self.options.method == "reconstruct")
 
     def apply(self, model: ir.Model, context: Context) -> Outcome:
-        """Zero weights in place; `changed` counts those that were not zero before.
+        """Prune in place; `changed` counts the weights that became zero.
 
         Raises:
             UsageError: A selector of `skip` matches nothing.
+            DataError: The model does not run on the calibration samples.
         """
         options: Options = self.options
         skipped = select((node for graph in model.graphs() for node in graph), options.skip, "skip")
         found, left = find(model)
         weights = [weight for weight in found if not skipped & set(weight.nodes)]
-        bytes_before = _compressed_bytes(weights)
-        pruned, unfit = [], []
-        with context.progress.task("pruning", len(weights)) as advance:
-            for weight, mask in _masks(weights, options):
-                if mask is None:
-                    unfit.append(weight)
-                else:
-                    pruned.append(_prune(weight, mask))
-                advance(1)
-        changed = sum(result.zeros_after - result.zeros_before for result in pruned)
+        pattern = options.pattern_of()
+        fitting = [weight for weight in weights if pattern.fits(weight)]
+        before = [_zeros(weight) for weight in fitting], compressed_bytes(weights)
+        fits = self._prune(model, fitting, pattern, context)
+        layers = [_note(*entry, fits.get(entry[0].value)) for entry in zip(fitting, before[0], strict=True)]
         notes = {
-            "layers": [result.note() for result in pruned],
-            "weights": sum(result.size for result in pruned),
-            "zeros_before": sum(result.zeros_before for result in pruned),
-            "zeros_after": sum(result.zeros_after for result in pruned),
-            "compressed_weight_bytes_before": bytes_before,
-            "compressed_weight_bytes_after": _compressed_bytes(weights),
+            "layers": layers,
+            **{key: sum(note[key] for note in layers) for key in ("weights", "zeros_before", "zeros_after")},
+            "compressed_weight_bytes_before": before[1],
+            "compressed_weight_bytes_after": compressed_bytes(weights),
+            "sparse_weight_bytes_after": sparse_bytes(weights, pattern.block or (1, 1)),
+            "dense_weight_bytes": sum(weight.read().nbytes for weight in weights),
             "skipped": sorted({node.name or "" for node in skipped}),
             "left_alone": dict(sorted(left.items())),
         }
-        return Outcome(model, changed, notes, tuple(_warnings(options, pruned, unfit, left)))
+        unfit = [weight for weight in weights if not pattern.fits(weight)]
+        changed = notes["zeros_after"] - notes["zeros_before"]
+        return Outcome(model, changed, notes, tuple(_warnings(options, layers, unfit, left)))
 
+    def _prune(
+        self, model: ir.Model, weights: Sequence[Weight], pattern: Pattern, context: Context
+    ) -> Mapping[ir.Value, Fit | str]:
+        """Prune the weights, and return how the layers that were to be fitted came out."""
+        patterns = [pattern] * len(weights)
+        if self.options.scope == "global":
+            patterns = pattern.spread(
+                lambda: (weight.read() for weight in weights), _budget(weights, pattern)
+            )
+        pairs = list(zip(weights, patterns, strict=True))
+        if self.options.method == "reconstruct" and any(own.new_zeros(weight) for weight, own in pairs):
+            return self._reconstruct(model, weights, pattern, context)
+        with context.progress.task("pruning", len(pairs)) as advance:
+            for weight, own in pairs:
+                own.zero_smallest(weight)
+                advance(1)
+        return {}
 
-def _masks(weights: list[Weight], options: Options) -> Iterator[tuple[Weight, Mask | None]]:
-    """Yield the mask of each weight; None where it does not fit the pattern."""
-    from onnx_pare.sparsity import masks
+    def _reconstruct(
+        self, model: ir.Model, weights: Sequence[Weight], pattern: Pattern, context: Context
+    ) -> Mapping[ir.Value, Fit | str]:
+        from onnx_pare.sparsity.reconstruct import Network, Target, target_of
 
-    if options.scope == "global":
-        wanted = masks.zeros_wanted(sum(weight.read().size for weight in weights), options.sparsity)
-        bits, ties = masks.threshold(lambda: (weight.read() for weight in weights), wanted)
+        original = model.clone()
+        budget = _budget(weights, pattern)
+        found: dict[ir.Value, Fit | str] = {}
+        targets: list[Target] = []
         for weight in weights:
-            mask, ties = masks.below(weight.read(), bits, ties)
-            yield weight, mask
-        return
-    make = partial(_n_of_m, *options.n_of_m) if options.n_of_m else partial(_fraction, options)
-    for weight in weights:
-        yield weight, make(weight)
+            target = target_of(weight, model.graph)
+            if isinstance(target, Target):
+                targets.append(target)
+                continue
+            found[weight.value] = target
+            pattern.zero_smallest(weight)
+            budget -= _zeros(weight)
+        network = Network(
+            original, model, context.samples, context.scratch, context.threads, context.progress
+        )
+        patterns = [pattern] * len(targets)
+        if self.options.scope == "global" and targets:
+            patterns = network.allocate(targets, pattern, max(budget, 0))
+        pairs = [
+            (target, own)
+            for target, own in zip(targets, patterns, strict=True)
+            if own.new_zeros(target.weight)
+        ]
+        fits = network.reconstruct(pairs) if pairs else []
+        found.update((target.weight.value, one) for (target, _), one in zip(pairs, fits, strict=True))
+        return found
 
 
-def _n_of_m(kept: int, group: int, weight: Weight) -> Mask | None:
-    from onnx_pare.sparsity import masks
+def _budget(weights: Sequence[Weight], pattern: Pattern) -> int:
+    """Return how many weights are to be zero in all layers together."""
+    from onnx_pare.sparsity.masks import zeros_wanted
 
-    array = weight.read()
-    return None if array.shape[weight.axis] % group else masks.n_of_m(array, kept, group, weight.axis)
-
-
-def _fraction(options: Options, weight: Weight) -> Mask:
-    from onnx_pare.sparsity import masks
-
-    array = weight.read()
-    if options.block is None:
-        return masks.smallest(array, masks.zeros_wanted(array.size, options.sparsity))
-    order = weight.matrix_order(array.ndim)
-    turned = array.transpose(order)
-    matrix = turned.reshape(weight.matrix_rows(array.shape), -1)
-    rows, columns = options.block
-    mask = masks.blocks(matrix, rows, columns, options.sparsity).reshape(turned.shape)
-    back: Mask = mask.transpose(sorted(range(array.ndim), key=order.__getitem__))
-    return back
+    return zeros_wanted(sum(weight.read().size for weight in weights), pattern.sparsity)
 
 
-def _prune(weight: Weight, mask: Mask) -> _Pruned:
-    """Zero the masked weights; a tensor in which none is new stays the same, byte for byte."""
+def _zeros(weight: Weight) -> int:
     import numpy as np
 
     array = weight.read()
-    before = array.size - int(np.count_nonzero(array))
-    new = int(np.count_nonzero(array[mask]))
-    if new:
-        set_constant(weight.value, np.where(mask, array.dtype.type(0), array))
-    return _Pruned(weight, array.size, before, before + new)
+    return int(array.size - np.count_nonzero(array))
 
 
-def _compressed_bytes(weights: Iterable[Weight]) -> int | None:
-    """Return the size of all weights as Deflate packs them, in bytes; None if they are too many to try."""
-    weights = list(weights)
-    if sum(weight.read().nbytes for weight in weights) > COMPRESS_LIMIT_BYTES:
-        return None
-    packer = zlib.compressobj(1)
-    size = sum(len(packer.compress(weight.read().tobytes())) for weight in weights)
-    return size + len(packer.flush()) if weights else 0
+def _note(weight: Weight, zeros_before: int, fit: Fit | str | None) -> dict[str, Any]:
+    note = {
+        "node": weight.node_name,
+        "weight": weight.value.name,
+        "shared_by": len(weight.nodes),
+        "weights": weight.read().size,
+        "zeros_before": zeros_before,
+        "zeros_after": _zeros(weight),
+    }
+    if isinstance(fit, str):
+        return note | {"not_fitted": fit}
+    if fit is None:
+        return note
+    return note | {
+        "output_sqnr_db_zeroed": round(fit.zeroed_db, 2),
+        "output_sqnr_db_fitted": round(fit.fitted_db, 2),
+    }
 
 
 def _warnings(
-    options: Options, pruned: list[_Pruned], unfit: list[Weight], left: dict[str, str]
+    options: Options, layers: Sequence[Mapping[str, Any]], unfit: Sequence[Weight], left: Mapping[str, str]
 ) -> Iterator[str]:
-    if pruned:
+    if layers:
         yield NO_FASTER
-    if options.n_of_m and pruned:
-        yield f"{options.pattern} zeros are faster only in runtimes with kernels for them (2:4: TensorRT)"
+    if options.n_of_m and layers:
+        yield f"{options.pattern} is faster only in runtimes with kernels for it: {_kernels(options)}"
+    magnitudes = [note["node"] for note in layers if "not_fitted" in note]
+    if magnitudes:
+        yield f"{len(magnitudes)} layers were pruned by magnitude, not fitted: {_some(magnitudes)}"
     if unfit:
-        names = ", ".join(weight.node_name for weight in unfit[:3]) + (" …" if len(unfit) > 3 else "")
+        names = _some([weight.node_name for weight in unfit])
         yield f"{len(unfit)} layers do not split into groups of {options.pattern} along their inputs: {names}"
     quantized = sum("quantized" in reason for reason in left.values())
     if quantized:
         yield f"{quantized} layers have quantized weights, which are left alone: prune before quantizing"
-    elif not pruned and not unfit:
+    elif not layers and not unfit:
         yield "the model holds no float weight that could be pruned"
+
+
+def _kernels(options: Options) -> str:
+    if options.n_of_m == (2, 4):
+        return "TensorRT and cuSPARSELt on NVIDIA GPUs from Ampere on"
+    return "none is known for this pattern; 2:4 has them"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")

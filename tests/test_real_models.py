@@ -42,22 +42,22 @@ BENCHMARK = _benchmark()
 RECIPES = BENCHMARK.recipes()
 # SQNR in dB that each model keeps on 2 samples, in onnxruntime 1.23 and 1.31, less some 3 dB; 100 where float
 # rounding is all that differs.
-# MobileNets lose most: their depthwise layers hold few weights of very different size.
+# What prune50 gives on the samples that it was fitted on says little: 16 to 20 dB on others.
 FLOORS = {  # int8, int8-dynamic, fp16, prune50, weights4
-    "alibaba_mobilenet_cifar10": (19, 45, 45, -6, 2),
-    "basic_pitch": (10, 100, 36, 1, 4),
-    "dtln_1": (38, 28, 57, 3, 13),
-    "fastestdet_coco": (10, 100, 45, -2, 3),
-    "mlperf_tiny_kws_dscnn": (41, 68, 73, -6, 40),
-    "mlperf_tiny_resnet8_cifar10": (52, 66, 69, -7, -2),
-    "mnist_lenet_tengine": (36, 40, 68, 3, 19),
-    "mobilenet_v1_025_224_imagenet": (8, 100, 23, -16, -12),
-    "nnsplit_en": (35, 36, 67, 8, 14),
-    "resnet20_cifar10": (26, 48, 65, 2, 11),
-    "resnet56_cifar10": (23, 44, 61, 4, 12),
-    "silero_vad_16k": (19, 28, 51, -7, -16),
-    "superres_x3": (22, 100, 73, 12, 11),
-    "ultraface_rfb320": (44, 100, 66, 20, 26),
+    "alibaba_mobilenet_cifar10": (19, 45, 45, 45, 2),
+    "basic_pitch": (10, 100, 36, 18, 4),
+    "dtln_1": (38, 28, 57, 8, 13),
+    "fastestdet_coco": (10, 100, 45, 15, 3),
+    "mlperf_tiny_kws_dscnn": (41, 68, 73, 60, 40),
+    "mlperf_tiny_resnet8_cifar10": (52, 66, 69, 55, -2),
+    "mnist_lenet_tengine": (36, 40, 68, 45, 19),
+    "mobilenet_v1_025_224_imagenet": (8, 100, 23, 45, -12),
+    "nnsplit_en": (35, 36, 67, 18, 14),
+    "resnet20_cifar10": (26, 48, 65, 45, 11),
+    "resnet56_cifar10": (23, 44, 61, 45, 12),
+    "silero_vad_16k": (19, 28, 51, 40, -16),
+    "superres_x3": (22, 100, 73, 31, 11),
+    "ultraface_rfb320": (44, 100, 66, 42, 26),
 }
 LOSSLESS_DB = 100.0
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnx_pare.graph.edit import Names
 
 Array = np.ndarray[Any, Any]
+FITTED_OPS = ("Conv", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def layer_of(node: ir.Node) -> Layer | None:
     Left out are weights that are not constant, not float32, or read elsewhere too; Gemm that scales or
     transposes its input; and a bias that is computed or differs between rows.
     """
-    if node.domain != "" or node.op_type not in ("Conv", "Gemm", "MatMul") or node.inputs[0] is None:
+    if node.domain != "" or node.op_type not in FITTED_OPS or node.inputs[0] is None:
         return None
     value = node.inputs[1]
     weight = constant(value)

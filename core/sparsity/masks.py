@@ -60,6 +60,21 @@ def below(weights: Array, bits: int, ties: int) -> tuple[Mask, int]:
     return mask.reshape(weights.shape), ties - len(equal)
 
 
+def shares(read: Callable[[], Iterable[Array]], count: int) -> list[int]:
+    """Return how many of the `count` weights of smallest magnitude lie in each of many arrays.
+
+    Args:
+        read: As for `threshold`; it is called three times.
+        count: How many weights to choose; at most as many as there are.
+    """
+    bits, ties = threshold(read, count)
+    found = []
+    for weights in read():
+        mask, ties = below(weights, bits, ties)
+        found.append(int(np.count_nonzero(mask)))
+    return found
+
+
 def n_of_m(weights: Array, keep: int, group: int, axis: int) -> Mask:
     """Return the mask that keeps the `keep` largest of each `group` consecutive weights along `axis`.
 

@@ -22,6 +22,8 @@ WORK_MACS = 1e11
 MOST_ROWS, ROWS_PER_INPUT = 1 << 14, 8
 # λ as a share of the mean variance of the inputs
 RIDGE = 1e-4
+# what a variance may be wrong by, as a share of the squared mean that was taken off
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Statistics:
             ridge: Its variance, as a share of the mean variance of the inputs.
         """
         variances = np.diagonal(self.xx, axis1=1, axis2=2)
-        noise = ridge * variances.mean(axis=1) + np.finfo(np.float32).tiny
+        rounding = ROUNDING * np.square(self.x_mean).mean(axis=1)
+        noise = ridge * variances.mean(axis=1) + rounding + np.finfo(np.float32).tiny
         xx = self.xx.copy()
         diagonal = np.arange(xx.shape[1])
         xx[:, diagonal, diagonal] += noise[:, None]

@@ -73,6 +73,20 @@ class Weight:
         outputs = order[:1] if self.nodes[0].op_type in ("Conv", "ConvTranspose") else order[:-1]
         return prod(shape[axis] for axis in outputs)
 
+    def to_matrix(self, array: Array) -> Array:
+        """Return an array of the weight's shape as that matrix."""
+        turned = array.transpose(self.matrix_order(array.ndim))
+        matrix: Array = turned.reshape(self.matrix_rows(array.shape), -1)
+        return matrix
+
+    def from_matrix(self, matrix: Array, shape: tuple[int, ...]) -> Array:
+        """Return such a matrix as an array of the weight's shape."""
+        import numpy as np
+
+        order = self.matrix_order(len(shape))
+        turned = matrix.reshape([shape[axis] for axis in order])
+        return np.ascontiguousarray(turned.transpose(sorted(range(len(shape)), key=order.__getitem__)))
+
 
 def find(model: ir.Model) -> tuple[list[Weight], dict[str, str]]:
     """Return the prunable weights in graph order, subgraphs included, and why other products have none.

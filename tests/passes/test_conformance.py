@@ -73,6 +73,12 @@ g (float[N,4] x) => (float[N,4] y)
 PASSES = sorted(registry())
 # options that lead elsewhere than the defaults
 VARIANTS: Mapping[str, list[Mapping[str, Any]]] = {
+    "prune_magnitude": [
+        {"method": "magnitude"},
+        {"scope": "global"},
+        {"pattern": "2:4"},
+        {"block": [2, 2]},
+    ],
     "quantize_int8": [{"mode": "dynamic"}, {"format": "qoperator"}],
 }
 # outputs of lossless passes, relative to their largest magnitude

@@ -34,7 +34,7 @@ g (float[N,4] x) => (float[N,2] y)
 
 
 def options(**given: Any) -> PruneMagnitude:
-    return PruneMagnitude(PruneMagnitude.Options(**given))
+    return PruneMagnitude(PruneMagnitude.Options(**({"method": "magnitude"} | given)))
 
 
 def pruned(text: str, context: MakeContext, **given: Any) -> tuple[Outcome, dict[str, list[float]]]:
@@ -48,7 +48,7 @@ def pruned(text: str, context: MakeContext, **given: Any) -> tuple[Outcome, dict
 def test_per_layer(check_rewrites: Check) -> None:
     after = TWO_LAYERS.replace("{1, -8, 2, 7, -3, 6, 4, 5}", "{0, -8, 0, 7, 0, 6, 0, 5}")
     after = after.replace("{10, 30, -20, 40}", "{0, 30, 0, 40}")
-    outcome = check_rewrites(PruneMagnitude(), TWO_LAYERS, after)
+    outcome = check_rewrites(options(), TWO_LAYERS, after)
     assert outcome.changed == 6
     first, second = outcome.notes["layers"]
     assert (first["weight"], first["weights"], first["zeros_before"], first["zeros_after"]) == ("w", 8, 0, 4)
@@ -133,22 +133,20 @@ def test_constant_nodes_and_branches(check_rewrites: Check) -> None:
         then_branch = t () => (float[N,2] p) <float[2,2] v = {{5, 6, 7, 8}}> {{ p = MatMul (a, v) }},
         else_branch = e () => (float[N,2] q) {{ q = Identity (a) }}> }}"""
     after = text.replace("{1, 2, 3, 4}", "{0, 0, 3, 4}").replace("{5, 6, 7, 8}", "{0, 0, 7, 8}")
-    assert check_rewrites(PruneMagnitude(), text, after).changed == 4
+    assert check_rewrites(options(), text, after).changed == 4
 
 
 def test_quantized_weights_are_left_alone(check_untouched: Check) -> None:
     text = f"""{HEAD} g (float[N,2] x) => (float[N,2] y)
       <int8[2,2] w = {{1, 2, 3, 4}}, float s = {{0.1}}, int8 z = {{0}}>
       {{ d = DequantizeLinear (w, s, z)  y = MatMul (x, d) }}"""
-    outcome = check_untouched(PruneMagnitude(), text)
+    outcome = check_untouched(options(), text)
     assert list(outcome.notes["left_alone"].values()) == ["its weights are quantized"]
     assert "quantized weights, which are left alone" in outcome.warnings[0]
 
 
 def test_products_of_activations_are_left_alone(check_untouched: Check) -> None:
-    outcome = check_untouched(
-        PruneMagnitude(), f"{HEAD} g (float[2,2] x) => (float[2,2] y) {{ y = MatMul (x, x) }}"
-    )
+    outcome = check_untouched(options(), f"{HEAD} g (float[2,2] x) => (float[2,2] y) {{ y = MatMul (x, x) }}")
     assert outcome.notes["left_alone"] == {"MatMul_0": "its weights are not constant"}
 
 
@@ -183,7 +181,35 @@ def test_an_agreeing_sparsity_is_fine() -> None:
     assert PruneMagnitude.Options(pattern="1:4", sparsity=0.75).n_of_m == (1, 4)
 
 
-@pytest.mark.parametrize("given", [{}, {"scope": "global"}, {"pattern": "2:4"}, {"block": [4, 1]}])
+def test_weights_that_cannot_be_fitted_go_by_magnitude(context: MakeContext) -> None:
+    text = f"""{HEAD} g (float[N,2] x) => (float[N,2] y) <float[2,2] w = {{1, 2, 3, 4}}>
+      {{ a = MatMul (x, w)  y = MatMul (a, w) }}"""
+    outcome, weights = pruned(text, context, method="reconstruct")
+    assert weights["w"] == [0, 0, 3, 4]
+    assert outcome.notes["layers"][0]["not_fitted"] == "several nodes share its weights"
+    assert "1 layers were pruned by magnitude, not fitted: " in outcome.warnings[-1]
+
+
+def test_global_budgets_count_what_cannot_be_fitted(context: MakeContext) -> None:
+    text = f"""{HEAD} g (float[N,3] x) => (float[N,3] y)
+      <float[3,3] w = {{1, 2, 3, 4, 5, 6, 7, 8, 9}}, float[3,3] v = {{1, -2, 3, 4, 5, 6, -7, 8, 9}}>
+      {{ a = MatMul (x, w)  b = MatMul (a, w)  y = MatMul (b, v) }}"""
+    outcome, weights = pruned(text, context, method="reconstruct", scope="global")
+    assert [weights[name].count(0) for name in "wv"] == [4, 5]
+    assert outcome.notes["zeros_after"] == 9
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"scope": "global"},
+        {"pattern": "2:4"},
+        {"block": [4, 1]},
+        {"method": "reconstruct"},
+        {"method": "reconstruct", "scope": "global"},
+    ],
+)
 def test_real_model(given: dict[str, Any], shared: Path, context: MakeContext) -> None:
     model = load_model(shared / "models" / "mlperf_tiny_kws_dscnn.onnx")
     transform = options(**given)
