@@ -6,7 +6,7 @@ is measured once per layer (`substitution.weigh`), so that groups can be compare
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,8 @@ Criterion = Literal["l1", "l2", "activation", "reconstruction"]
 PROBED_ERROR = 0.02
 # layers of more inputs are judged by what each input carries alone: a covariance of all takes gigabytes
 MOST_INPUTS = 6000
+# from so many inputs on, two threads are faster than one
+WIDE = 1000
 
 
 @dataclass
@@ -84,11 +86,10 @@ def by_data(
     probes = [Candidate(name, 0, (), probe) for name, probe in seen.probes.items()]
     factors = weigh(model, probes, harm, means.progress) if probes else {}
     found = {index: course.scaled(factors.get(name, 1.0)) for index, (name, course) in seen.courses.items()}
-    with threadpool_limits(1, "blas"):
-        for index, readers in seen.readers.items():
-            for name, reader in readers:
-                reader.scale *= factors.get(name, 1.0)
-            found[index] = eliminate([reader for _, reader in readers], prunable[index].units)
+    for index, readers in seen.readers.items():
+        for name, reader in readers:
+            reader.scale *= factors.get(name, 1.0)
+        found[index] = _eliminate(readers, prunable[index].units)
     return dict(sorted(found.items()))
 
 
@@ -147,8 +148,7 @@ class _Look:
         for index in indices:
             readers = self.seen.readers.get(index, [])
             if len({name for name, _ in readers}) == 1:
-                with threadpool_limits(1, "blas"):
-                    course = eliminate([reader for _, reader in readers], self.prunable[index].units)
+                course = _eliminate(readers, self.prunable[index].units)
                 self.seen.courses[index] = readers[0][0], course
                 del self.seen.readers[index]
 
@@ -206,6 +206,13 @@ class _Look:
                 if len(own) == count:
                     columns[number, unit] = own
         return columns
+
+
+def _eliminate(readers: Sequence[tuple[str, Adapting | Plain]], units: int) -> Course:
+    """Do it on one thread where products are small: threads would wait for each other."""
+    largest = max((len(reader.inverse) for _, reader in readers if isinstance(reader, Adapting)), default=0)
+    with threadpool_limits(None if largest > WIDE else 1, "blas"):
+        return eliminate([reader for _, reader in readers], units)
 
 
 def _probe(

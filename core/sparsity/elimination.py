@@ -17,6 +17,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 # of the channels that are left, this share goes at once
 STEP = 1 / 24
+# what is gone is taken out of the matrices once it is this share of them
+CROWDED = 0.2
 
 
 class Reader(Protocol):
@@ -46,6 +48,7 @@ class Adapting:
     weights: Array
     columns: Array
     scale: float = 1.0
+    _gone: int = 0
 
     def costs(self, units: Array) -> Array:
         """Return the harm of losing each of these units alone, after those that are gone."""
@@ -54,9 +57,9 @@ class Adapting:
         there = (columns >= 0).all(axis=1)
         own = columns[there]
         if own.size:
-            blocks = self.inverse[own[:, :, None], own[:, None, :]]
+            blocks = np.linalg.inv(self.inverse[own[:, :, None], own[:, None, :]])
             weights = self.weights[:, own].transpose(1, 2, 0)
-            found[there] = (np.linalg.solve(blocks, weights) * weights).sum(axis=(1, 2))
+            found[there] = (blocks @ weights * weights).sum(axis=(1, 2))
         return np.asarray(self.scale * found)
 
     def remove(self, units: Array) -> float:
@@ -65,13 +68,24 @@ class Adapting:
         lost = lost[lost >= 0]
         if not len(lost):
             return 0.0
-        weights = self.weights[:, lost]
-        block = self.inverse[np.ix_(lost, lost)]
-        harm = float((np.linalg.solve(block, weights.T) * weights.T).sum())
+        weights, block = self.weights[:, lost], self.inverse[np.ix_(lost, lost)]
         shares = np.linalg.solve(block, self.inverse[lost])
+        harm = float((np.linalg.solve(block, weights.T) * weights.T).sum())
         self.weights -= weights @ shares
         self.inverse -= self.inverse[:, lost] @ shares
+        self.columns[units] = -1
+        self._gone += len(lost)
+        if self._gone > CROWDED * len(self.inverse):
+            self._pack()
         return self.scale * harm
+
+    def _pack(self) -> None:
+        """Forget the inputs that are gone."""
+        left = np.unique(self.columns[self.columns >= 0])
+        self.inverse = self.inverse[np.ix_(left, left)]
+        self.weights = np.ascontiguousarray(self.weights[:, left])
+        self.columns = np.where(self.columns < 0, -1, np.searchsorted(left, self.columns))
+        self._gone = 0
 
 
 @dataclass
