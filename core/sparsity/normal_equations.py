@@ -84,8 +84,8 @@ class Statistics:
 
     def error(self, weights: Array) -> Array:
         """Return E[(y − W·x − b)²] with the best b, shape (groups, outputs)."""
-        through = np.einsum("gok,gkl->gol", weights, self.xx) - 2 * self.xy.transpose(0, 2, 1)
-        return np.asarray(np.maximum(self.yy + np.einsum("gol,gol->go", through, weights), 0.0))
+        through = weights @ self.xx - 2 * self.xy.transpose(0, 2, 1)
+        return np.asarray(np.maximum(self.yy + (through * weights).sum(axis=2), 0.0))
 
 
 @dataclass
