@@ -41,7 +41,7 @@ from onnx_pare.passes.base import Context, registry
 from onnx_pare.sparsity.dsc import Dsc
 from onnx_pare.sparsity.layers import layer_of
 
-SIZES = "16x32 32x16 64x112 64x56 128x56 128x28 256x28 256x14 512x14 512x7".split()
+SIZES = ["16x32", "32x16", "64x112", "64x56", "128x56", "128x28", "256x28", "256x14", "512x14", "512x7"]
 FORMS, RANKS, RATIOS = ("sum", "concat", "multiplier"), (1, 2, 3, 4), (0.9, 0.8, 0.7, 0.5)
 NETS = ("vgg16", "resnet18", "resnet50")
 TRAINED = ("resnet20_cifar10", "resnet56_cifar10")
@@ -49,7 +49,9 @@ LAYER_S, NET_S = 4.0, 15.0
 
 
 def layers(given: argparse.Namespace) -> None:
-    print(f"{'channels':>8} {'side':>5} {'ms':>8}  " + "".join(f"rank {r}: {'/'.join(FORMS)}  " for r in RANKS))
+    print(
+        f"{'channels':>8} {'side':>5} {'ms':>8}  " + "".join(f"rank {r}: {'/'.join(FORMS)}  " for r in RANKS)
+    )
     for size in given.sizes:
         channels, side = map(int, size.split("x"))
         base = convolution(channels, side)
@@ -117,13 +119,18 @@ def cost(given: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{name}.onnx"
             source = SHARED / "archs" / "torchvision" / f"{name}.onnx"
-            script = "import sys, untrained; from pathlib import Path; untrained.write(*map(Path, sys.argv[1:]))"
+            script = (
+                "import sys, untrained; from pathlib import Path; untrained.write(*map(Path, sys.argv[1:]))"
+            )
             subprocess.run(
                 [sys.executable, "-c", script, source, path], check=True, cwd=Path(__file__).parent
             )
             model = load_model(path)
             context = Context(
-                synthetic_samples(model, count=64), Path(folder), threads=given.threads, progress=given.progress
+                synthetic_samples(model, count=64),
+                Path(folder),
+                threads=given.threads,
+                progress=given.progress,
             )
             started = time.perf_counter()
             outcome = apply(given.pass_name, {"macs_ratio": given.ratios[0]}, model, context)
@@ -153,7 +160,9 @@ def convolution(channels: int, side: int) -> Any:
 
     shape = f"float[1,{channels},{side},{side}]"
     text = f"g ({shape} x) => ({shape} y) {{ [conv] y = Conv <pads = [1, 1, 1, 1]> (x, w, b) }}"
-    model = ir.from_onnx_text(f'<ir_version: 8, opset_import: ["": 17]> {text}'.replace(" x)", " x, float w, float b)"))
+    model = ir.from_onnx_text(
+        f'<ir_version: 8, opset_import: ["": 17]> {text}'.replace(" x)", " x, float w, float b)")
+    )
     node = model.graph[0]
     for place, array in ((1, noise(channels, channels, 3, 3)), (2, noise(channels))):
         model.graph.inputs.remove(node.inputs[place])
