@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnx_pare.graph.shapes import Shapes
+    from onnx_pare.sparsity.choosing import Candidate
     from onnx_pare.sparsity.layers import Layer
     from onnx_pare.sparsity.prices import Prices
-    from onnx_pare.sparsity.substitution import Candidate, Choice, Kind, Means, Replaced
+    from onnx_pare.sparsity.substitution import Kind, Means, Replaced
+    from onnx_pare.sparsity.targets import Targets
 
     KindOf = Callable[[Shapes], Kind]
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 TARGETS = ("macs_ratio", "latency_ratio", "max_error", "ranks")
 # an error of a tenth of the signal
 USUAL_ERROR = 0.01
-# times that a budget of latency is tightened before the target is given up
-ATTEMPTS = 4
+NO_LAYER = "weights not constant float32, or read elsewhere too; or not a plain layer with its bias"
 SYNTHETIC = "synthetic samples: ranks and weights suit them rather than real data; give calibration data"
 
 
@@ -115,6 +116,8 @@ class _Run:
         from onnx_pare.cost.count import count
         from onnx_pare.sparsity.substitution import replace
 
+        if self._is_quantized():
+            return None
         self.macs = {row.name: row.macs or 0 for row in count(self.model, self.shapes).rows}
         layers = list(self._layers())
         ranks = self._given(layers) if self.options.ranks is not None else self._chosen(layers)
@@ -142,112 +145,117 @@ class _Run:
             "left_alone": dict(sorted(self.left.items())),
         }
 
+    def _is_quantized(self) -> bool:
+        from onnx_pare.quantization.census import quantized_nodes
+
+        already = sorted({node.op_type for node in quantized_nodes(self.model)})
+        if already:
+            said = f"{self.name}: the model is quantized already ({', '.join(already)}); left alone"
+            self.warnings.append(f"{said}: replace layers before quantizing")
+        return bool(already)
+
+    def _nodes(self) -> list[ir.Node]:
+        return [node for graph in self.model.graphs() for node in graph]
+
     def _layers(self) -> Iterator[Layer]:
         """Yield the layers that can be replaced, and note why others cannot."""
         from onnx_pare.sparsity.layers import layer_of
 
-        skipped = select(self.model.graph, self.options.skip, "skip")
-        for node in self.model.graph:
-            if node.op_type not in ("Conv", "Gemm", "MatMul") or node in skipped:
+        skipped = select(self._nodes(), self.options.skip, "skip")
+        for node in self._nodes():
+            if node.op_type not in self.kind.ops or node in skipped:
                 continue
             layer = layer_of(node)
-            reason = (
-                self.kind.refuses(layer) if layer else "weights not constant float32, or used elsewhere too"
-            )
-            if layer is None or reason:
-                self.left[node.name or ""] = reason
-            elif self.macs.get(node.name or ""):
+            reason = self._reason(node, layer)
+            if layer is not None and not reason:
                 yield layer
+            else:
+                self.left[node.name or ""] = reason
+
+    def _reason(self, node: ir.Node, layer: Layer | None) -> str:
+        """Return why a node cannot be replaced; empty if it can."""
+        if node.graph is not self.model.graph:
+            return "inside a branch or a loop"
+        if layer is None:
+            return NO_LAYER
+        return self.kind.refuses(layer) or ("" if self.macs.get(_name(layer)) else "MACs unknown")
 
     def _given(self, layers: Sequence[Layer]) -> dict[str, int]:
         """Return the ranks of the recipe, where they are cheaper than the layer."""
-        ranks: dict[str, int] = {}
+        wanted: dict[str, int] = {}
         for selector, rank in (self.options.ranks or {}).items():
-            chosen = select([layer.node for layer in layers], [selector], "ranks")
-            ranks |= {node.name or "": rank for node in chosen}
-        for layer in layers:
-            if _name(layer) in ranks and self._cost(layer, ranks[_name(layer)]) >= self.macs[_name(layer)]:
-                self.left[_name(layer)] = f"rank {ranks.pop(_name(layer))} takes no fewer MACs"
-        return ranks
+            wanted |= {node.name or "": rank for node in select(self._nodes(), [selector], "ranks")}
+        ranks = {layer: wanted[_name(layer)] for layer in layers if _name(layer) in wanted}
+        for layer, rank in list(ranks.items()):
+            if self._cost(layer, rank) >= self.macs[_name(layer)]:
+                self.left[_name(layer)] = f"rank {ranks.pop(layer)} takes no fewer MACs"
+        if self.options.profile is not None:
+            prices = self._prices({layer: [rank] for layer, rank in ranks.items()})
+            for layer, rank in list(ranks.items()):
+                if not prices.is_faster(_name(layer), rank):
+                    self.left[_name(layer)] = f"rank {ranks.pop(layer)} is measured to be no faster"
+        return {_name(layer): rank for layer, rank in ranks.items()}
 
     def _chosen(self, layers: Sequence[Layer]) -> dict[str, int]:
-        """Return the ranks that meet the target with the least error."""
-        from onnx_pare.sparsity.harm import harm_on
-        from onnx_pare.sparsity.substitution import survey, weigh
+        """Return the ranks that meet the target with the least error.
 
+        Raises:
+            PassError: None do.
+        """
+        from onnx_pare.sparsity.choosing import foreseen, survey, weigh
+        from onnx_pare.sparsity.harm import harm_on
+        from onnx_pare.sparsity.targets import Targets, UnreachableError
+
+        options = self.options
         positions = {_name(layer): self.macs[_name(layer)] // layer.weight().size for layer in layers}
         candidates = survey(self.model, self.kind, layers, positions, self._means())
-        timed = self.options.profile is not None or self.options.latency_ratio is not None
-        prices = self._prices(layers, candidates) if timed else None
-        if prices is not None:
-            candidates = [prices.without_slower(candidate) for candidate in candidates]
-        candidates = [candidate for candidate in candidates if candidate.choices]
+        self._leave(layers, candidates, "no rank takes fewer MACs")
+        prices = None
+        if options.profile is not None or options.latency_ratio is not None:
+            prices = self._prices(_ranks(layers, candidates))
+            faster = [prices.without_slower(candidate) for candidate in candidates]
+            candidates = [candidate for candidate in faster if candidate.choices]
+            self._leave(layers, candidates, "no rank is measured to be faster")
         if not candidates:
-            return {}
+            return self._nothing()
         harm = harm_on(self.model, sum(self.macs.values()), len(candidates), self._means())
         factors = weigh(self.model, candidates, harm, self.context.progress)
-        if self.options.latency_ratio is not None:
-            assert prices is not None
-            return self._faster(candidates, factors, prices)
-        return self._cheaper(candidates, factors)
-
-    def _cheaper(self, candidates: Sequence[Candidate], factors: Mapping[str, float]) -> dict[str, int]:
-        from onnx_pare.sparsity.substitution import choose
-
-        ratio, total = self.options.macs_ratio, sum(self.macs.values())
-        fixed = total - sum(candidate.macs for candidate in candidates)
-        found = choose(
-            candidates,
-            factors,
-            prices=_macs,
-            budget=None if ratio is None else ratio * total - fixed,
-            max_error=self.options.max_error or USUAL_ERROR,
-        )
-        if found is None:
-            least = (fixed + sum(candidate.choices[0].macs for candidate in candidates)) / total
-            raise self._unreachable("macs_ratio", least)
+        targets = Targets(self.model, self.kind, candidates, factors, self._means())
+        try:
+            found = self._meet(targets, prices)
+        except UnreachableError as error:
+            raise self._unreachable(error.least) from error
+        self.target["error_foreseen"] = float(f"{foreseen(candidates, factors, found):.3g}")
         return found
 
-    def _faster(
-        self, candidates: Sequence[Candidate], factors: Mapping[str, float], prices: Prices
-    ) -> dict[str, int]:
-        """Return the ranks with which the model as a whole is measured to be as fast as asked for.
+    def _meet(self, targets: Targets, prices: Prices | None) -> dict[str, int]:
+        options = self.options
+        if options.macs_ratio is not None:
+            return targets.within_macs(options.macs_ratio, sum(self.macs.values()))
+        if options.latency_ratio is None or prices is None:
+            return targets.within_error(options.max_error or USUAL_ERROR)
+        found = targets.within_latency(options.latency_ratio, prices)
+        self.target["latency_ratio_measured"] = round(targets.latency_ratio, 4)
+        return found
 
-        Times of layers alone do not add up to that of the model: what is lacking tightens the budget.
-        """
-        from onnx_pare.sparsity.substitution import choose
+    def _leave(self, layers: Sequence[Layer], candidates: Sequence[Candidate], reason: str) -> None:
+        """Note the reason for all layers that are none of the candidates."""
+        names = {candidate.name for candidate in candidates}
+        for layer in layers:
+            if _name(layer) not in names:
+                self.left.setdefault(_name(layer), reason)
 
-        wanted = self.options.latency_ratio or 1.0
-        layers_ms = sum(prices(candidate, None) for candidate in candidates)
-        least = {each.name: min(each.choices, key=lambda one: prices(each, one)).rank for each in candidates}
-        before_ms, ratio = self._measured(least, prices)
-        if ratio > wanted:
-            raise self._unreachable("latency_ratio", ratio)
-        allowed = wanted
-        for _ in range(ATTEMPTS):
-            budget = layers_ms - (1 - allowed) * before_ms
-            found = choose(candidates, factors, prices=prices, budget=budget) or least
-            _, ratio = self._measured(found, prices)
-            self.target = {"latency_ratio_measured": round(ratio, 4)}
-            if ratio <= wanted or found == least:
-                break
-            allowed -= ratio - wanted
-        return found if ratio <= wanted else least
+    def _nothing(self) -> dict[str, int]:
+        """Return that no layer is replaced, unless that misses a target."""
+        if self.options.macs_ratio is not None or self.options.latency_ratio is not None:
+            raise self._unreachable(1.0)
+        return {}
 
-    def _measured(self, ranks: Mapping[str, int], prices: Prices) -> tuple[float, float]:
-        """Return the model's latency in ms, and what that of a model with these ranks is, divided by it."""
-        from onnx_pare.sparsity.substitution import replace
-
-        changed = self.model.clone()
-        replace(changed, self.kind, ranks, self._means(), fitted=False)
-        feeds, _ = next(self.context.samples.batches(1))
-        return prices.compare(self.model, changed, feeds)
-
-    def _prices(self, layers: Sequence[Layer], candidates: Sequence[Candidate]) -> Prices:
+    def _prices(self, ranks: Mapping[Layer, Sequence[int]]) -> Prices:
         from onnx_pare.sparsity.prices import Prices
 
         prices = Prices(self.context.scratch, self.context.seed)
-        prices.measure(self.kind, layers, candidates, self.shapes, self.context.progress)
+        prices.measure(self.kind, ranks, self.shapes, self.context.progress)
         return prices
 
     def _means(self) -> Means:
@@ -260,7 +268,8 @@ class _Run:
     def _cost(self, layer: Layer, rank: int) -> int:
         return self.macs[_name(layer)] // layer.weight().size * self.kind.macs(layer, rank)
 
-    def _unreachable(self, target: str, least: float) -> PassError:
+    def _unreachable(self, least: float) -> PassError:
+        target = "macs_ratio" if self.options.macs_ratio is not None else "latency_ratio"
         wanted = getattr(self.options, target)
         return PassError(
             self.name,
@@ -282,5 +291,7 @@ def _name(layer: Layer) -> str:
     return layer.node.name or ""
 
 
-def _macs(candidate: Candidate, choice: Choice | None) -> float:
-    return candidate.macs if choice is None else choice.macs
+def _ranks(layers: Sequence[Layer], candidates: Sequence[Candidate]) -> dict[Layer, list[int]]:
+    """Return the ranks that each candidate's layer may have."""
+    ranks = {candidate.name: [choice.rank for choice in candidate.choices] for candidate in candidates}
+    return {layer: ranks[_name(layer)] for layer in layers if _name(layer) in ranks}

@@ -17,11 +17,12 @@ from onnx_pare.calibration.moments import Moments
 from onnx_pare.calibration.walk import Walk
 from onnx_pare.graph.edit import constant
 from onnx_pare.graph.groups import Group, Groups, Slices
+from onnx_pare.sparsity.choosing import Candidate, Probe, weigh
 from onnx_pare.sparsity.elimination import Adapting, Course, Plain, eliminate
 from onnx_pare.sparsity.importance import weight_norms
 from onnx_pare.sparsity.layers import Layer, layer_of
 from onnx_pare.sparsity.normal_equations import Statistics, collect
-from onnx_pare.sparsity.substitution import Candidate, Means, bias_of, weigh
+from onnx_pare.sparsity.substitution import Means, bias_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -48,7 +49,7 @@ class _Seen:
 
     readers: dict[int, list[tuple[str, Adapting | Plain]]] = field(default_factory=dict)
     courses: dict[int, tuple[str, Course]] = field(default_factory=dict)
-    probes: dict[str, tuple[float, Array, Array | None]] = field(default_factory=dict)
+    probes: dict[str, Probe] = field(default_factory=dict)
 
 
 def by_norm(groups: Mapping[int, Group], norm: Literal["l1", "l2"]) -> dict[int, Course]:
@@ -188,7 +189,7 @@ class _Look:
             error = max(float(energies[lost].sum()) / total, 1e-12)
             kept = np.where(lost[:, None, :], 0.0, rows)
             shift = np.einsum("gok,gk->go", rows - kept, moments.mean())
-            self.seen.probes[layer.node.name or ""] = error, kept, _shifted(layer, shift)
+            self.seen.probes[layer.node.name or ""] = Probe(error, kept, _shifted(layer, shift))
 
     def _columns(self, layer: Layer, index: int) -> Array:
         """Return which inputs of a layer belong to each unit, shape (groups, units, inputs of a unit)."""
@@ -215,9 +216,7 @@ def _eliminate(readers: Sequence[tuple[str, Adapting | Plain]], units: int) -> C
         return eliminate([reader for _, reader in readers], units)
 
 
-def _probe(
-    layer: Layer, given: Statistics, inverses: Array, scale: float
-) -> tuple[float, Array, Array | None]:
+def _probe(layer: Layer, given: Statistics, inverses: Array, scale: float) -> Probe:
     """Take from a layer the channels it can best do without, and return the error and what is left."""
     rows = layer.rows().astype(np.float64)
     kept, harm = rows.copy(), 0.0
@@ -232,7 +231,7 @@ def _probe(
         count = int(np.clip((np.cumsum(costs[order]) < share).sum(), 1, max(len(channels) - 1, 1)))
         harm += reader.remove(order[:count])
     bias = given.bias(kept) if layer.takes_bias else None
-    return max(harm, 1e-12), kept, bias
+    return Probe(max(harm, 1e-12), kept, bias)
 
 
 def _shifted(layer: Layer, shift: Array) -> Array | None:

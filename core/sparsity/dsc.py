@@ -42,11 +42,10 @@ class Dsc:
 
     form: Form = "sum"
     shapes: Shapes | None = None
+    ops = ("Conv",)
 
     def refuses(self, layer: Layer) -> str:
         """Return why a layer cannot be replaced; empty if it can."""
-        if layer.node.op_type != "Conv":
-            return "not a convolution"
         if layer.window.groups > 1:
             return "a grouped or depthwise convolution"
         return "a pointwise convolution" if layer.window.positions == 1 else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from onnx_pare.bench.judge import Judge
+from onnx_pare.bench.tally import DB_LIMIT
 from onnx_pare.sparsity.substitution import Means
 
 if TYPE_CHECKING:
@@ -30,4 +31,4 @@ def harm_on(model: ir.Model, macs: int, times: int, means: Means) -> Callable[[i
     count = min(max(FEWEST, int(TOTAL_MACS / max(macs * times, 1))), MOST, len(samples))
     chosen = samples if count == len(samples) else samples.apart(count)[1]
     judge = Judge(model.clone(), chosen, means.scratch, means.threads)
-    return lambda other: float(10.0 ** (-judge.sqnr_db(other) / 10))
+    return lambda other: float(10.0 ** (-min(max(judge.sqnr_db(other), -DB_LIMIT), DB_LIMIT) / 10))

@@ -52,6 +52,8 @@ class Product:
 class LowRank:
     """Two thin layers for one."""
 
+    ops = ("Conv", "Gemm", "MatMul")
+
     def refuses(self, layer: Layer) -> str:
         """Return why a layer cannot be replaced; empty if it can."""
         if layer.window.groups > 1 or layer.window.positions > 1:

@@ -20,8 +20,9 @@ Array = np.ndarray[Any, Any]
 # rows taken of all samples together: as many as keep the sums at about this many multiply-accumulates
 WORK_MACS = 1e11
 MOST_ROWS, ROWS_PER_INPUT = 1 << 14, 8
-# λ as a share of the mean variance of the inputs
-RIDGE = 1e-4
+# λ as a share of the mean variance of the inputs: with rows without end, and what is added with as many rows
+# as inputs or fewer; rows that lie side by side resemble each other and tell less than their number
+RIDGE, SCARCE = 1e-4, 1.0
 # what a variance may be wrong by, as a share of the squared mean that was taken off
 ROUNDING = 1e-6
 
@@ -46,13 +47,16 @@ class Statistics:
     y_mean: Array
     rows: int
 
-    def ridged(self, prior: Array, ridge: float = RIDGE) -> Statistics:
+    def ridged(self, prior: Array, ridge: float | None = None) -> Statistics:
         """Return the statistics as if white noise went through inputs and, by the weights `prior`, outputs.
 
         Args:
             prior: Weights, shape (groups, outputs, inputs).
-            ridge: Its variance, as a share of the mean variance of the inputs.
+            ridge: Its variance, as a share of the mean variance of the inputs; by default the larger the fewer
+                rows there are for each input.
         """
+        if ridge is None:
+            ridge = RIDGE + SCARCE * min(1.0, self.xx.shape[1] / self.rows)
         variances = np.diagonal(self.xx, axis1=1, axis2=2)
         rounding = ROUNDING * np.square(self.x_mean).mean(axis=1)
         noise = ridge * variances.mean(axis=1) + rounding + np.finfo(np.float32).tiny

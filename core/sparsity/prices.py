@@ -5,7 +5,7 @@ Multiply-accumulates mislead: at 16 channels a separable convolution of rank 3 h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,9 @@ from onnx_pare.bench.race import race, stopwatch, written
 from onnx_pare.graph.edit import Names
 from onnx_pare.graph.session import Feeds
 from onnx_pare.progress import Progress
+from onnx_pare.sparsity.choosing import Candidate, Choice
 from onnx_pare.sparsity.layers import Layer, layer_of
-from onnx_pare.sparsity.substitution import Candidate, Choice, Kind, bias_of
+from onnx_pare.sparsity.substitution import Kind, bias_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -49,30 +50,26 @@ class Prices:
         return self.table[candidate.name, choice.rank if choice else 0]
 
     def measure(
-        self,
-        kind: Kind,
-        layers: Sequence[Layer],
-        candidates: Sequence[Candidate],
-        shapes: Shapes,
-        progress: Progress,
+        self, kind: Kind, layers: Mapping[Layer, Sequence[int]], shapes: Shapes, progress: Progress
     ) -> None:
-        """Time the candidates in all their forms; layers of one geometry are timed once."""
-        by_name = {layer.node.name: layer for layer in layers}
+        """Time layers as they are and with each of their ranks; those of one geometry are timed once."""
         known: dict[Any, dict[int, float]] = {}
-        with progress.task("timing layers", len(candidates)) as advance:
-            for candidate in candidates:
-                layer = by_name[candidate.name]
+        with progress.task("timing layers", len(layers)) as advance:
+            for layer, ranks in layers.items():
                 shape = shapes[layer.source.name or ""].shape
-                key = _geometry(layer, shape)
+                key = (_geometry(layer, shape), tuple(ranks))
                 if key not in known:
-                    known[key] = self._timed(kind, layer, candidate, shape)
-                self.table |= {(candidate.name, rank): ms for rank, ms in known[key].items()}
+                    known[key] = self._timed(kind, layer, ranks, shape)
+                self.table |= {(layer.node.name or "", rank): ms for rank, ms in known[key].items()}
                 advance(1)
+
+    def is_faster(self, name: str, rank: int) -> bool:
+        """Tell whether a layer is faster with a rank."""
+        return self.table[name, rank] < self.table[name, 0]
 
     def without_slower(self, candidate: Candidate) -> Candidate:
         """Return a candidate without the choices that are no faster than the layer."""
-        as_it_is = self(candidate, None)
-        faster = tuple(choice for choice in candidate.choices if self(candidate, choice) < as_it_is)
+        faster = tuple(choice for choice in candidate.choices if self.is_faster(candidate.name, choice.rank))
         return replace(candidate, choices=faster)
 
     def compare(self, before: ir.Model, after: ir.Model, feeds: Feeds) -> tuple[float, float]:
@@ -83,10 +80,9 @@ class Prices:
         return timing.latency_ms * timing.speedup, 1 / timing.speedup
 
     def _timed(
-        self, kind: Kind, layer: Layer, candidate: Candidate, shape: tuple[int, ...]
+        self, kind: Kind, layer: Layer, ranks: Sequence[int], shape: tuple[int, ...]
     ) -> dict[int, float]:
         """Return the times by rank."""
-        ranks = [choice.rank for choice in candidate.choices]
         forms = [_alone(layer, shape), *(_replaced(kind, layer, shape, rank) for rank in ranks)]
         x = np.random.default_rng(self.seed).normal(size=shape).astype(np.float32)
         with written(forms, self.scratch) as paths:
