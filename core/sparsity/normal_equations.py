@@ -20,6 +20,8 @@ Array = np.ndarray[Any, Any]
 # rows taken of all samples together: as many as keep the sums at about this many multiply-accumulates
 WORK_MACS = 1e11
 MOST_ROWS, ROWS_PER_INPUT = 1 << 14, 8
+# layers of more inputs are better left alone: their moments take gigabytes
+MOST_INPUTS = 6000
 # λ as a share of the mean variance of the inputs
 RIDGE = 1e-4
 # what a variance may be wrong by, as a share of the squared mean that was taken off
