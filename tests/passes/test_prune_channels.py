@@ -153,7 +153,7 @@ def test_real_models_run_and_leave_nothing_to_simplify(
     model = load_model(shared / "models" / f"{name}.onnx")
     ports, samples = signature(model), list(synthetic_samples(model, count=1, seed=0))
     model = Simplify().apply(model, context(model, count=1)).model
-    outcome = options(ratio=0.3).apply(model, context(model, count=1))
+    outcome = plain(ratio=0.3, round_to=1).apply(model, context(model, count=1))
     write_model(outcome.model, tmp_path / "after.onnx")
     assert problems(tmp_path / "after.onnx", ports, signature(outcome.model)) == []
     assert np.isfinite(Session(tmp_path / "after.onnx").run(samples[0])[0]).all()
