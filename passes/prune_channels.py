@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -23,15 +22,11 @@ if TYPE_CHECKING:
     from onnx_pare.graph.shapes import Shapes
     from onnx_pare.sparsity.courses import Criterion
     from onnx_pare.sparsity.elimination import Course
+    from onnx_pare.sparsity.narrowing import Units
     from onnx_pare.sparsity.substitution import Means
-    from onnx_pare.sparsity.widths import Widths
-
-    Units = Mapping[int, Sequence[int]]
 
 TARGETS = ("ratio", "macs_ratio", "params_ratio", "latency_ratio")
 USUAL_RATIO = 0.3
-# times the model is measured to find the widths for a latency
-ATTEMPTS = 6
 
 
 class Options(PassOptions):
@@ -90,10 +85,6 @@ class Options(PassOptions):
     def reads_data(self) -> bool:
         """Whether samples are needed."""
         return not self.dead_only and (self.refit or self.criterion in ("activation", "reconstruction"))
-
-    def removable(self, units: int) -> int:
-        """Return how many units a group may lose at most."""
-        return max(units - max(self.min_channels, ceil(self.floor * units - 1e-9)), 0)
 
 
 @register
@@ -185,38 +176,48 @@ class _Run:
         """Remove channels; None if there are none to remove."""
         from onnx_pare.cost.count import count
         from onnx_pare.graph.shapes import infer
+        from onnx_pare.sparsity.narrowed import narrowed, take_away, widths_of
+        from onnx_pare.sparsity.refit import refit
 
-        units = self._dead() if self.options.dead_only else self._chosen()
-        units = {index: chosen for index, chosen in units.items() if len(chosen)}
+        dead_only = self.options.dead_only
+        units = {index: chosen for index, chosen in self._chosen().items() if len(chosen)}
         if not units:
             return None
         warnings = tuple(self.warnings(units))
-        original = self.model.clone()
-        widths, cost = _widths(self.groups), self.cost
-        cuts = self._remove(self.model, self.groups, units)
-        if self.options.refit and not self.options.dead_only:
-            self._refit(original, cuts)
+        original, widths, before = self.model.clone(), widths_of(self.groups), self.cost
+        cuts = take_away(self.model, self.groups, units, only_zeros=dead_only)
+        if self.options.refit and not dead_only:
+            self.target["refitted"] = len(refit(original, self.model, cuts, self.shapes, self._means()))
         after = count(self.model, infer(self.model, self.feeds))
-        layers = _narrowed(widths, cost, _widths(self.groups), after)
+        layers = [*narrowed(widths, widths_of(self.groups), [_macs(before), _macs(after)])]
         changed = sum(layer["channels_before"] - layer["channels_after"] for layer in layers)
-        notes = {"layers": layers, "macs_before": cost.macs, "macs_after": after.macs, **self.notes(units)}
+        notes = {"layers": layers, "macs_before": before.macs, "macs_after": after.macs, **self.notes(units)}
         return Outcome(self.model, max(changed, 1), notes, warnings)
 
     def _chosen(self) -> Units:
         """Return the units to remove, for the target."""
-        courses = self._courses()
-        options = self.options
-        if options.latency_ratio is not None:
-            return self._faster(courses, options.latency_ratio)
-        name = next((name for name in ("macs_ratio", "params_ratio") if getattr(options, name)), None)
-        if name is not None:
-            return self._cheaper(courses, name, getattr(options, name))
-        ratio = USUAL_RATIO if options.ratio is None else options.ratio
-        counts = _shares(courses, self.prunable, ratio, options.scope, self._removable)
-        return {index: courses[index].order[: self._rounded(index, n)] for index, n in counts.items()}
+        from onnx_pare.sparsity.narrowing import Limits, Narrowing
 
-    def _courses(self) -> dict[int, Course]:
-        """Return in which order the units of each group go."""
+        options = self.options
+        if options.dead_only:
+            return self._dead()
+        rounded = None if isinstance(options.round_to, str) else options.round_to
+        limits = Limits(options.min_channels, options.floor, rounded)
+        narrowing = Narrowing(self.groups, self.courses, limits)
+        macs = {name: count or 0 for name, count in _macs(self.cost).items()}
+        if options.macs_ratio is not None:
+            return self._met("macs_ratio", narrowing.to_macs(options.macs_ratio, macs))
+        if options.params_ratio is not None:
+            return self._met("params_ratio", narrowing.to_params(options.params_ratio, self.cost.params))
+        if options.latency_ratio is not None:
+            units, reached = narrowing.to_latency(options.latency_ratio, macs, self._latency)
+            self.target["latency_ratio_measured"] = round(reached, 4)
+            return self._met("latency_ratio", (units, reached))
+        return narrowing.by_share(USUAL_RATIO if options.ratio is None else options.ratio, options.scope)
+
+    @cached_property
+    def courses(self) -> dict[int, Course]:
+        """In which order the units of each group go."""
         from onnx_pare.sparsity.courses import by_data, by_norm
         from onnx_pare.sparsity.harm import harm_on
 
@@ -226,66 +227,19 @@ class _Run:
         harm = harm_on(self.model, self.cost.macs, len(self.groups.axes.layers), self._means())
         return by_data(self.model, self.groups, self.prunable, criterion, self._means(), harm)
 
-    def _cheaper(self, courses: Mapping[int, Course], name: str, ratio: float) -> Units:
-        """Return the units whose loss harms least for what it saves, until the model is so cheap."""
-        from onnx_pare.sparsity.widths import Widths
-
-        if name == "params_ratio":
-            widths = Widths.of_params(self.groups, self.prunable, self.cost.params)
-        else:
-            macs = {row.name: row.macs or 0 for row in self.cost.rows}
-            widths = Widths.of_macs(self.groups, self.prunable, macs)
-        gone, reached = self._narrow(widths, courses, ratio)
-        if reached > ratio:
+    def _met(self, target: str, found: tuple[Units, float]) -> Units:
+        units, reached = found
+        wanted = getattr(self.options, target)
+        if reached > wanted:
             raise PassError(
                 "prune_channels",
-                f"{name} {ratio:g} cannot be reached: with groups as narrow as allowed it is {reached:.3g}",
+                f"{target} {wanted:g} cannot be reached: the least that was found is {reached:.3g}",
                 hint="Ask for more, lower `floor` and `min_channels`, or let another pass take its share.",
             )
-        return {index: courses[index].order[:count] for index, count in gone.items()}
-
-    def _narrow(
-        self, widths: Widths, courses: Mapping[int, Course], ratio: float
-    ) -> tuple[dict[int, int], float]:
-        """Return how many units of each group go, and the ratio that is reached."""
-        total = widths.cost({})
-        removable = {index: self._removable(index) for index in courses}
-        multiples = {index: self._multiple(index) for index in courses}
-        gone, cost = widths.choose(courses, removable, multiples, ratio * total)
-        return gone, cost / max(total, 1)
-
-    def _faster(self, courses: Mapping[int, Course], wanted: float) -> Units:
-        """Return the units without which the model is measured to be as fast as asked for.
-
-        The ratio of multiply-accumulates is searched for by halving; nothing is refitted on the way.
-        """
-        from onnx_pare.sparsity.widths import Widths
-
-        macs = {row.name: row.macs or 0 for row in self.cost.rows}
-        widths = Widths.of_macs(self.groups, self.prunable, macs)
-        low, high = 0.0, 1.0
-        best: Units = {}
-        ratio, least = wanted, 1.0
-        for _ in range(ATTEMPTS):
-            gone, reached = self._narrow(widths, courses, ratio)
-            units = {index: courses[index].order[:count] for index, count in gone.items()}
-            latency = self._latency(units) if units else 1.0
-            least = min(least, latency)
-            if latency <= wanted:
-                best, low = units, max(reached, ratio)
-                self.target = {"latency_ratio_measured": round(latency, 4)}
-            else:
-                high = ratio
-            ratio = (low + high) / 2
-        if not best:
-            raise PassError(
-                "prune_channels",
-                f"latency_ratio {wanted:g} was not reached: the fastest that was tried is {least:.3g}",
-                hint="Ask for more, lower `floor` and `min_channels`, or let another pass take its share.",
-            )
-        return best
+        return units
 
     def _latency(self, units: Units) -> float:
+        """Return the latency without these units, after / before; nothing is refitted."""
         from onnx_pare.graph.groups import find_groups
         from onnx_pare.graph.surgery import remove_channels
         from onnx_pare.sparsity.prices import Prices
@@ -294,20 +248,6 @@ class _Run:
         remove_channels(changed, find_groups(changed, self.shapes), units)
         feeds, _ = next(self.context.samples.batches(1))
         return Prices(self.context.scratch, self.context.seed).compare(self.model, changed, feeds)[1]
-
-    def _removable(self, index: int) -> int:
-        return self.options.removable(self.prunable[index].units)
-
-    def _multiple(self, index: int) -> int:
-        from onnx_pare.sparsity.widths import multiple_of
-
-        rounded = self.options.round_to
-        return multiple_of(self.prunable[index]) if isinstance(rounded, str) else rounded
-
-    def _rounded(self, index: int, count: int) -> int:
-        """Return how many units go, so that those left are a multiple."""
-        left = self.prunable[index].units - count
-        return max(count - -left % self._multiple(index), 0)
 
     def _dead(self) -> Units:
         from onnx_pare.sparsity.dead import dead_units
@@ -320,43 +260,37 @@ class _Run:
             )
         return {index: units for index, units in dead_units(self.groups).items() if index in self.prunable}
 
-    def _remove(self, model: ir.Model, groups: Groups, units: Units) -> Mapping[ir.Value, Mapping[int, Any]]:
-        """Remove units; annotated zeros remain true of what stays only if nothing but zeros went."""
-        from onnx_pare.graph.surgery import remove_channels
-        from onnx_pare.sparsity.metadata import forget_input, forget_zeros, keep_zeros
-
-        kept = remove_channels(model, groups, units)
-        if not self.options.dead_only:
-            forget_zeros(model)
-            return kept
-        for node in model.graph:
-            for axis, keep in kept.get(node.outputs[0], {}).items():
-                keep_zeros(node, axis, keep)
-            for slot, value in enumerate(node.inputs):
-                if value in kept:
-                    forget_input(node, slot)
-        return kept
-
-    def _refit(self, original: ir.Model, cuts: Mapping[ir.Value, Mapping[int, Any]]) -> None:
-        from onnx_pare.sparsity.refit import refit
-
-        refit(original, self.model, cuts, self.shapes, self._means())
-
     def _means(self) -> Means:
         from onnx_pare.sparsity.substitution import Means
 
         context, largest = self.context, self.shapes.largest_bytes
         return Means(context.samples, context.scratch, context.threads, context.progress, largest)
 
+    def _unread(self) -> list[dict[str, Any]]:
+        """Return a note for each group that data say nothing about, as no fixed weights multiply it."""
+        unread = [] if self.options.dead_only else sorted(self.prunable.keys() - self.courses.keys())
+        return [
+            {
+                "layers": list(
+                    dict.fromkeys(part.node.name or "" for part in self.prunable[index].producers)
+                ),
+                "node": self.prunable[index].name,
+                "op": self.prunable[index].producers[0].node.op_type,
+                "reason": "no layer's weights read these channels: only `criterion: l1` or `l2` judges them",
+            }
+            for index in unread
+        ]
+
     def notes(self, units: Units) -> dict[str, Any]:
         """Return what is told of all groups, and of what was left alone."""
+        left = [{"layers": list(left.layers), **asdict(left.stop)} for left in self.groups.left]
         return {
             "groups": len(self.prunable),
             "units": sum(group.units for group in self.prunable.values()),
             "removed_units": sum(map(len, units.values())),
             **self.target,
             "skipped": sorted(node.name or "" for node in self.skipped),
-            "left_alone": [{"layers": list(left.layers), **asdict(left.stop)} for left in self.groups.left],
+            "left_alone": left + self._unread(),
         }
 
     def warnings(self, units: Units) -> Iterator[str]:
@@ -377,60 +311,5 @@ class _Run:
             yield "no group is so wide that this ratio removes a channel"
 
 
-def _shares(
-    courses: Mapping[int, Course],
-    prunable: Mapping[int, Group],
-    ratio: float,
-    scope: str,
-    removable: Callable[[int], int],
-) -> dict[int, int]:
-    """Return how many units of each group go: the ratio of each, or those of least harm over all."""
-    if scope == "layer":
-        return {i: min(int(ratio * prunable[i].units + 1e-9), removable(i)) for i in courses}
-    steps = sorted(
-        (course.harms[number + 1] - course.harms[number], index, number)
-        for index, course in courses.items()
-        for number in range(min(removable(index), len(course.order)))
-    )
-    wanted = int(ratio * sum(prunable[index].units for index in courses) + 1e-9)
-    counts = dict.fromkeys(courses, 0)
-    for _, index, _ in steps[:wanted]:
-        counts[index] += 1
-    return counts
-
-
-def _widths(groups: Groups) -> dict[ir.Node, tuple[int, int]]:
-    """Return the input and output channels that each layer's weights have (per group, if it has any)."""
-    from onnx_pare.graph.edit import constant
-
-    found = {}
-    for layer in groups.axes.layers:
-        array = constant(layer.weight)
-        if array is not None:
-            into = 1 if layer.in_axis is None else array.shape[layer.in_axis]
-            found[layer.node] = (into, array.shape[layer.out_axis])
-    return found
-
-
-def _narrowed(
-    before: Mapping[ir.Node, tuple[int, int]],
-    cost_before: Cost,
-    after: Mapping[ir.Node, tuple[int, int]],
-    cost_after: Cost,
-) -> list[dict[str, Any]]:
-    """Return a note for each layer that lost channels on either side."""
-    macs = [{row.name: row.macs for row in cost.rows} for cost in (cost_before, cost_after)]
-    return [
-        {
-            "node": node.name,
-            "op": node.op_type,
-            "inputs_before": into,
-            "inputs_after": after[node][0],
-            "channels_before": out,
-            "channels_after": after[node][1],
-            "macs_before": macs[0].get(node.name or ""),
-            "macs_after": macs[1].get(node.name or ""),
-        }
-        for node, (into, out) in before.items()
-        if after[node] != (into, out)
-    ]
+def _macs(cost: Cost) -> dict[str, int | None]:
+    return {row.name: row.macs for row in cost.rows}

@@ -21,7 +21,7 @@ from onnx_pare.sparsity.choosing import Candidate, Probe, weigh
 from onnx_pare.sparsity.elimination import Adapting, Course, Plain, eliminate
 from onnx_pare.sparsity.importance import weight_norms
 from onnx_pare.sparsity.layers import Layer, layer_of
-from onnx_pare.sparsity.normal_equations import Statistics, collect
+from onnx_pare.sparsity.normal_equations import MOST_INPUTS, Statistics, collect
 from onnx_pare.sparsity.substitution import Means, bias_of
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ Array = np.ndarray[Any, Any]
 Criterion = Literal["l1", "l2", "activation", "reconstruction"]
 # a layer's factor is measured by an error of about this much of its output
 PROBED_ERROR = 0.02
-# layers of more inputs are judged by what each input carries alone: a covariance of all takes gigabytes
-MOST_INPUTS = 6000
 # from so many inputs on, two threads are faster than one
 WIDE = 1000
 

@@ -20,6 +20,8 @@ Array = np.ndarray[Any, Any]
 # rows taken of all samples together: as many as keep the sums at about this many multiply-accumulates
 WORK_MACS = 1e11
 MOST_ROWS, ROWS_PER_INPUT = 1 << 14, 8
+# layers of more inputs are better left alone: their moments take gigabytes
+MOST_INPUTS = 6000
 # λ as a share of the mean variance of the inputs: with rows without end, and what is added with as many rows
 # as inputs or fewer; rows that lie side by side resemble each other and tell less than their number
 RIDGE, SCARCE = 1e-4, 1.0

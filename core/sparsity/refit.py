@@ -10,7 +10,7 @@ import numpy as np
 from onnx_pare.graph.edit import Names
 from onnx_pare.sparsity.fitting import Fitting
 from onnx_pare.sparsity.layers import Layer, layer_of
-from onnx_pare.sparsity.normal_equations import Statistics
+from onnx_pare.sparsity.normal_equations import MOST_INPUTS, Statistics
 from onnx_pare.sparsity.substitution import Means
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 # an error of the outputs so small is rounding: there is nothing to be gained
 ROUNDING = 1e-7
-# layers of more inputs keep their weights
-MOST_INPUTS = 6000
 
 
 def refit(
@@ -43,10 +41,8 @@ def refit(
     Raises:
         DataError: One of the networks does not run on the samples.
     """
-    layers = [
-        layer for node in changed.graph if (layer := layer_of(node)) is not None and layer.source in cuts
-    ]
-    layers = [layer for layer in layers if layer.rows().shape[2] <= MOST_INPUTS]
+    found = [layer for node in changed.graph if (layer := layer_of(node)) is not None]
+    layers = [layer for layer in found if _is_fitted(layer, cuts, shapes)]
     names = Names(changed)
     fitting = Fitting(
         original,

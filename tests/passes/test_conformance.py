@@ -73,6 +73,11 @@ g (float[N,4] x) => (float[N,4] y)
 PASSES = sorted(registry())
 # options that lead elsewhere than the defaults
 VARIANTS: Mapping[str, list[Mapping[str, Any]]] = {
+    "prune_channels": [
+        {"criterion": "l1", "refit": False},
+        {"criterion": "activation"},
+        {"ratio": 0.3, "scope": "global"},
+    ],
     "prune_magnitude": [
         {"method": "magnitude"},
         {"scope": "global"},

@@ -40,13 +40,18 @@ def options(**given: Any) -> PruneChannels:
     return PruneChannels(PruneChannels.Options(**given))
 
 
+def plain(**given: Any) -> PruneChannels:
+    """Return the pass without data: the norms of filters decide, and weights stay."""
+    return options(**{"criterion": "l1", "refit": False, "floor": 0.0, **given})
+
+
 def widths(model: ir.Model) -> list[int]:
     arrays = [constant(node.inputs[1]) for node in model.graph if node.op_type == "Conv"]
     return [array.shape[0] for array in arrays if array is not None]
 
 
 def test_the_least_filters_go_with_all_that_reads_them(check_rewrites: Check) -> None:
-    outcome = check_rewrites(options(ratio=0.5), TEXT, HALVED)
+    outcome = check_rewrites(plain(ratio=0.5), TEXT, HALVED)
     assert outcome.changed == 3
     assert outcome.notes["layers"][1] == {
         "node": "two",
@@ -74,14 +79,14 @@ def test_the_least_filters_go_with_all_that_reads_them(check_rewrites: Check) ->
         ({"ratio": 0.25, "round_to": 2}, [4, 2, 2]),
         ({"ratio": 0.5, "round_to": 2}, [2, 2, 2]),
         ({"ratio": 0.5, "skip": ["one"]}, [4, 1, 2]),
-        ({"ratio": 0.34, "scope": "global"}, [3, 1, 2]),
+        ({"ratio": 0.34, "scope": "global"}, [2, 2, 2]),
         ({"ratio": 0.5, "criterion": "l2"}, [2, 1, 2]),
         ({"ratio": 0.3}, [3, 2, 2]),
     ],
 )
 def test_how_many_go(given: dict[str, Any], left: list[int], context: MakeContext) -> None:
     model = ir.from_onnx_text(TEXT)
-    outcome = options(**given).apply(model, context(model))
+    outcome = plain(**given).apply(model, context(model))
     assert widths(outcome.model) == left
 
 
@@ -148,7 +153,7 @@ def test_real_models_run_and_leave_nothing_to_simplify(
     model = load_model(shared / "models" / f"{name}.onnx")
     ports, samples = signature(model), list(synthetic_samples(model, count=1, seed=0))
     model = Simplify().apply(model, context(model, count=1)).model
-    outcome = options(ratio=0.3).apply(model, context(model, count=1))
+    outcome = plain(ratio=0.3, round_to=1).apply(model, context(model, count=1))
     write_model(outcome.model, tmp_path / "after.onnx")
     assert problems(tmp_path / "after.onnx", ports, signature(outcome.model)) == []
     assert np.isfinite(Session(tmp_path / "after.onnx").run(samples[0])[0]).all()
