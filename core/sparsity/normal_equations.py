@@ -24,6 +24,8 @@ MOST_ROWS, ROWS_PER_INPUT = 1 << 14, 8
 RIDGE = 1e-4
 # what a variance may be wrong by, as a share of the squared mean that was taken off
 ROUNDING = 1e-6
+# sum of squares from which the sums over all rows of a batch may exceed float32
+HUGE = float(np.finfo(np.float32).max) / 1e6
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Statistics:
 
     def error(self, weights: Array) -> Array:
         """Return E[(y − W·x − b)²] with the best b, shape (groups, outputs)."""
-        through = np.einsum("gok,gkl->gol", weights, self.xx) - 2 * self.xy.transpose(0, 2, 1)
+        through = weights @ self.xx - 2 * self.xy.transpose(0, 2, 1)
         return np.asarray(np.maximum(self.yy + np.einsum("gol,gol->go", through, weights), 0.0))
 
 
@@ -108,7 +110,7 @@ class NormalEquations:
     def update(self, inputs: Array, outputs: Array) -> None:
         """Take in one more batch: inputs (samples, channels, …) or (…, inputs), and outputs likewise.
 
-        Rows that are not finite are left out.
+        Rows that are not finite, or whose squares might not be, are left out.
         """
         width = self._width(inputs)
         share = -(-(self.most_rows or _rows(width)) // max(self.samples, 1)) * max(inputs.shape[0], 1)
@@ -118,10 +120,10 @@ class NormalEquations:
 
     def add(self, x: Array, y: Array) -> None:
         """Add rows, shapes (groups, rows, inputs) and (groups, rows, outputs)."""
-        finite = np.isfinite(x.sum(axis=(0, 2))) & np.isfinite(y.sum(axis=(0, 2)))
+        x, y = x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
+        finite = (_energy(x) < HUGE) & (_energy(y) < HUGE)
         if not finite.all():
             x, y = x[:, finite], y[:, finite]
-        x, y = x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
         found = {
             "xx": x.transpose(0, 2, 1) @ x,
             "xy": x.transpose(0, 2, 1) @ y,
@@ -145,9 +147,9 @@ class NormalEquations:
         if not self.rows:
             raise ValueError("no rows were taken in")
         mean = {name: total / self.rows for name, total in self._sums.items()}
-        x, y = mean["x"], mean["y"]
-        xx = mean["xx"] - x[:, :, None] * x[:, None, :]
-        xy = mean["xy"] - x[:, :, None] * y[:, None, :]
+        x, y, xx, xy = (mean[name] for name in ("x", "y", "xx", "xy"))
+        xx -= x[:, :, None] * x[:, None, :]
+        xy -= x[:, :, None] * y[:, None, :]
         return Statistics(xx, xy, np.maximum(mean["yy"] - y * y, 0.0), x, y, self.rows)
 
     def _width(self, inputs: Array) -> int:
@@ -164,6 +166,12 @@ def collect(
     for inputs, outputs in batches:
         equations.update(inputs, outputs)
     return equations.statistics() if equations.rows else None
+
+
+def _energy(rows: Array) -> Array:
+    """Return the sum of squares of each row, shape (rows,); inf or NaN where that is beyond float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.einsum("grk,grk->r", rows, rows))
 
 
 def _rows(width: int) -> int:
