@@ -180,9 +180,10 @@ def _remove(inverse: Array, weights: Array, chosen: Array, columns: int) -> None
     solved = np.linalg.inv(corner) @ theirs
     weights -= np.take_along_axis(weights, places[:, None, :], axis=2) @ solved
     inverse -= theirs.transpose(0, 2, 1) @ solved
-    np.put_along_axis(weights, places[:, None, :], 0, axis=2)
-    np.put_along_axis(inverse, places[:, :, None], 0, axis=1)
-    np.put_along_axis(inverse, places[:, None, :], 0, axis=2)
+    every = np.arange(len(places))[:, None]
+    weights[every, :, places] = 0
+    inverse[every, places] = 0
+    inverse[every, :, places] = 0
 
 
 def stepped_costs(gram: Array, weights: Array, zeros: Mask, choose: Choose, depth: float) -> Array:
