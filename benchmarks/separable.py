@@ -107,10 +107,8 @@ def accuracy(given: argparse.Namespace) -> None:
                         lost[fit] = 100 * (before - after)
                     _, (ms,) = raced(model, [outcome.model], next(iter(samples)), NET_S / 3)
                 done = outcome.notes["macs_after"] / outcome.notes["macs_before"]
-                print(
-                    f"{name:18} {count:7} {done:6.3f} {lost[False]:7.2f} {lost[True]:7.2f} {ms:8.2f} {seconds:6.1f}",
-                    flush=True,
-                )
+                points = f"{lost[False]:7.2f} {lost[True]:7.2f}"
+                print(f"{name:18} {count:7} {done:6.3f} {points} {ms:8.2f} {seconds:6.1f}", flush=True)
 
 
 def cost(given: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -101,3 +102,21 @@ def static_shape(value: ir.Value) -> tuple[int, ...] | None:
 def inputs_used(node: ir.Node) -> list[ir.Value]:
     """Return the inputs of a node that are given; optional ones left out are skipped."""
     return [value for value in node.inputs if value is not None]
+
+
+def drop_unused(graph: ir.Graph, values: Iterable[ir.Value | None]) -> None:
+    """Remove those constants of a graph among the values that nothing reads, and what computed them."""
+    waiting = [value for value in values if value is not None]
+    while waiting:
+        value = waiting.pop()
+        producer = value.producer()
+        if producer is None and not value.uses() and (value.name or "") in graph.initializers:
+            if not value.is_graph_input() and not value.is_graph_output():
+                del graph.initializers[value.name or ""]
+        elif producer is not None and producer.graph is graph and not _is_used(producer):
+            waiting += inputs_used(producer)
+            graph.remove(producer, safe=True)
+
+
+def _is_used(node: ir.Node) -> bool:
+    return any(value.uses() or value.is_graph_output() for value in node.outputs)

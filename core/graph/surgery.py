@@ -9,7 +9,7 @@ import numpy as np
 
 from onnx_pare.graph.cut import Cut
 from onnx_pare.graph.cut_edits import EDITS
-from onnx_pare.graph.edit import Names, constant, inputs_used, set_constant
+from onnx_pare.graph.edit import Names, constant, drop_unused, set_constant
 from onnx_pare.graph.groups import Groups
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def remove_channels(
             edit(cut, node)
     for value, axes in cuts.items():
         _slice(value, axes)
-    _drop(model.graph, cut.stale)
+    drop_unused(model.graph, cut.stale)
     return cuts
 
 
@@ -78,20 +78,3 @@ def _slice(value: ir.Value, axes: Mapping[int, Ids]) -> None:
         for axis, keep in axes.items():
             dims[axis] = int(keep.sum()) if isinstance(dims[axis], int) else dims[axis]
         value.shape = ir.Shape(dims)
-
-
-def _drop(graph: ir.Graph, stale: Iterable[ir.Value]) -> None:
-    """Remove the constants that nothing reads any more, and what computed them."""
-    waiting = list(stale)
-    while waiting:
-        value = waiting.pop()
-        producer = value.producer()
-        if producer is None and not value.uses() and (value.name or "") in graph.initializers:
-            del graph.initializers[value.name or ""]
-        elif producer is not None and producer.graph is graph and not _is_used(producer):
-            waiting += inputs_used(producer)
-            graph.remove(producer, safe=True)
-
-
-def _is_used(node: ir.Node) -> bool:
-    return any(value.uses() or value.is_graph_output() for value in node.outputs)

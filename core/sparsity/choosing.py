@@ -1,6 +1,6 @@
 """Choosing a rank for each layer, for all together.
 
-`survey` looks at each layer's inputs once and tells what each rank costs and how far its outputs would be off;
+`survey` looks at each layer's inputs once and tells what each rank costs and how far outputs would be off;
 `weigh` tells what that does to the model's outputs; `choose` picks ranks under a budget.
 """
 

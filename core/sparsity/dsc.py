@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from onnx_pare.graph.edit import Names, add_initializer, take_over
+from onnx_pare.graph.edit import Names, add_initializer, drop_unused, take_over
 from onnx_pare.sparsity import separable
 from onnx_pare.sparsity.layers import Layer
 from onnx_pare.sparsity.normal_equations import Statistics
@@ -82,7 +82,9 @@ class Dsc:
         else:
             take_over(layer.result, getattr(make, self.form if factors.rank > 1 else "concat")())
             graph.insert_before(layer.node, make.nodes)
+        constants = layer.node.inputs[1:]
         graph.remove(layer.node, safe=True)
+        drop_unused(graph, constants)
 
     def _joined(self, layer: Layer) -> tuple[ir.Node, ir.Value] | None:
         """Return the Add that alone reads the output, and its other operand, if the two have one shape."""

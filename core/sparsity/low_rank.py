@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx_pare.graph.edit import Names, add_initializer, take_over
+from onnx_pare.graph.edit import Names, add_initializer, drop_unused, take_over
 from onnx_pare.sparsity.layers import Layer
 from onnx_pare.sparsity.normal_equations import Statistics
 
@@ -91,7 +91,9 @@ class LowRank:
             node.outputs[0].name = names.new(f"{node.name}_output")
         take_over(layer.result, nodes[-1].outputs[0])
         graph.insert_before(layer.node, nodes)
+        constants = layer.node.inputs[1:]
         graph.remove(layer.node, safe=True)
+        drop_unused(graph, constants)
 
 
 def _product(weights: Array, gram: Array, rank: int) -> Product:

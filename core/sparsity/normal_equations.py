@@ -27,6 +27,8 @@ MOST_INPUTS = 6000
 RIDGE, SCARCE = 1e-4, 1.0
 # what a variance may be wrong by, as a share of the squared mean that was taken off
 ROUNDING = 1e-6
+# sum of squares from which the sums over all rows of a batch may exceed float32
+HUGE = float(np.finfo(np.float32).max) / 1e6
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class Statistics:
 
         Args:
             prior: Weights, shape (groups, outputs, inputs).
-            ridge: Its variance, as a share of the mean variance of the inputs; by default the larger the fewer
-                rows there are for each input.
+            ridge: Its variance, as a share of the mean variance of the inputs; by default the larger, the
+                fewer rows there are for each input.
         """
         if ridge is None:
             ridge = RIDGE + SCARCE * min(1.0, self.xx.shape[1] / self.rows)
@@ -114,7 +116,7 @@ class NormalEquations:
     def update(self, inputs: Array, outputs: Array) -> None:
         """Take in one more batch: inputs (samples, channels, …) or (…, inputs), and outputs likewise.
 
-        Rows that are not finite are left out.
+        Rows that are not finite, or whose squares might not be, are left out.
         """
         width = self._width(inputs)
         share = -(-(self.most_rows or _rows(width)) // max(self.samples, 1)) * max(inputs.shape[0], 1)
@@ -124,10 +126,10 @@ class NormalEquations:
 
     def add(self, x: Array, y: Array) -> None:
         """Add rows, shapes (groups, rows, inputs) and (groups, rows, outputs)."""
-        finite = np.isfinite(x.sum(axis=(0, 2))) & np.isfinite(y.sum(axis=(0, 2)))
+        x, y = x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
+        finite = (_energy(x) < HUGE) & (_energy(y) < HUGE)
         if not finite.all():
             x, y = x[:, finite], y[:, finite]
-        x, y = x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
         found = {
             "xx": x.transpose(0, 2, 1) @ x,
             "xy": x.transpose(0, 2, 1) @ y,
@@ -151,9 +153,9 @@ class NormalEquations:
         if not self.rows:
             raise ValueError("no rows were taken in")
         mean = {name: total / self.rows for name, total in self._sums.items()}
-        x, y = mean["x"], mean["y"]
-        xx = mean["xx"] - x[:, :, None] * x[:, None, :]
-        xy = mean["xy"] - x[:, :, None] * y[:, None, :]
+        x, y, xx, xy = (mean[name] for name in ("x", "y", "xx", "xy"))
+        xx -= x[:, :, None] * x[:, None, :]
+        xy -= x[:, :, None] * y[:, None, :]
         return Statistics(xx, xy, np.maximum(mean["yy"] - y * y, 0.0), x, y, self.rows)
 
     def _width(self, inputs: Array) -> int:
@@ -170,6 +172,12 @@ def collect(
     for inputs, outputs in batches:
         equations.update(inputs, outputs)
     return equations.statistics() if equations.rows else None
+
+
+def _energy(rows: Array) -> Array:
+    """Return the sum of squares of each row, shape (rows,); inf or NaN where that is beyond float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.einsum("grk,grk->r", rows, rows))
 
 
 def _rows(width: int) -> int:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 # costs are exact for every row up to this work
 EXACT_MACS = 1e9
-# costs are found for so much more than what is to be removed on average: rows differ
+# exact costs are found for so much more than what is to be removed on average: rows differ
 DEEPER = 0.25
 # share of the inputs' mean variance by which weights are held to what they were; more where rows are few
 RIDGE = 0.01
@@ -73,16 +73,20 @@ class Target:
             pattern: What is to become zero.
             gram: Shape (groups, inputs, inputs).
             weights: Shape (groups, outputs of a group, inputs).
-            depth: See `exact_costs`.
+            depth: Fraction of the weights up to which costs matter.
         """
         inputs = weights.shape[2]
         order = np.arange(inputs)
+        zeros = self.layer.rows() == 0
+        deeper = min(1.0, depth + DEEPER)
+        exact = weights.size / pattern.grain.rows * deeper * inputs**2 <= EXACT_MACS
+        gram = gram if exact else gram.astype(np.float32)
         if pattern.kept is not None:  # groups run over channels: those come last
             order = order.reshape(-1, self.layer.window.positions).T.reshape(-1)
-        zeros = self.layer.rows() == 0
-        turned = gram[:, order][:, :, order], weights[:, :, order], zeros[:, :, order]
-        if weights.size / pattern.grain.rows * depth * inputs**2 <= EXACT_MACS:
-            found = exact_costs(*turned, pattern.grain, depth)
+            gram = gram[:, order[:, None], order]
+        turned = gram, weights[:, :, order], zeros[:, :, order]
+        if exact:
+            found = exact_costs(*turned, pattern.grain, deeper)
         else:
             found = stepped_costs(*turned, pattern.choose, depth)
         costs = np.empty_like(found)
@@ -106,9 +110,9 @@ class Target:
         prior = self.layer.rows().astype(np.float64)
         ridged = statistics.ridged(prior, _ridge(statistics))
         best = ridged.solve()
-        costs = self.costs(pattern, ridged.xx, best, min(1.0, pattern.sparsity + DEEPER))
+        costs = self.costs(pattern, ridged.xx, best, pattern.sparsity)
         gone = self.weight.to_matrix(pattern.mask(self.weight, costs)).reshape(prior.shape) | (prior == 0)
-        weights = fit(ridged.xx, best, gone, prior)
+        weights = fit(ridged.xx.astype(np.float32), best, gone, prior)
         found = Fit(*(_share_db(statistics, rows) for rows in (np.where(gone, 0, prior), weights)))
         self.layer.put(weights, statistics.bias(weights) if self.layer.takes_bias else None, names)
         return found

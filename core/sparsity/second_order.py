@@ -77,6 +77,14 @@ def exact_costs(gram: Array, weights: Array, zeros: Mask, grain: Grain, depth: f
     Returns:
         Shape (groups, rows, inputs).
     """
+    from threadpoolctl import threadpool_limits
+
+    # many small products: threads would wait for each other, on a busy machine for long
+    with threadpool_limits(1, "blas"):
+        return _exact_costs(gram, weights, zeros, grain, depth)
+
+
+def _exact_costs(gram: Array, weights: Array, zeros: Mask, grain: Grain, depth: float) -> Array:
     groups, rows, inputs = weights.shape
     strips, blocks = -(-rows // grain.rows), -(-inputs // grain.columns)
     padding = ((0, 0), (0, strips * grain.rows - rows), (0, blocks * grain.columns - inputs))
@@ -172,9 +180,10 @@ def _remove(inverse: Array, weights: Array, chosen: Array, columns: int) -> None
     solved = np.linalg.inv(corner) @ theirs
     weights -= np.take_along_axis(weights, places[:, None, :], axis=2) @ solved
     inverse -= theirs.transpose(0, 2, 1) @ solved
-    np.put_along_axis(weights, places[:, None, :], 0, axis=2)
-    np.put_along_axis(inverse, places[:, :, None], 0, axis=1)
-    np.put_along_axis(inverse, places[:, None, :], 0, axis=2)
+    every = np.arange(len(places))[:, None]
+    weights[every, :, places] = 0
+    inverse[every, places] = 0
+    inverse[every, :, places] = 0
 
 
 def stepped_costs(gram: Array, weights: Array, zeros: Mask, choose: Choose, depth: float) -> Array:
@@ -187,7 +196,7 @@ def stepped_costs(gram: Array, weights: Array, zeros: Mask, choose: Choose, dept
         choose: Makes a mask of the costs of all rows, shape (groups · rows, inputs), and a fraction.
         depth: Fraction of all weights up to which costs are found.
     """
-    gram = gram.astype(np.float32)
+    gram = gram.astype(np.float32, copy=False)
     diagonal = np.diagonal(gram, axis1=1, axis2=2)[:, None, :]
     left = weights.astype(np.float32)
     costs, highest = np.where(zeros, 0, np.inf).astype(np.float32), np.float32(0)
@@ -216,6 +225,9 @@ def fit(gram: Array, best: Array, gone: Mask, start: Array, rounds: int | None =
         gone: Shape (…, rows, inputs).
         start: Shape (…, rows, inputs): where to start.
         rounds: Products with `gram` at most; by default as many as the work allows.
+
+    Returns:
+        Shape (…, rows, inputs), of the type of `gram`.
     """
     if rounds is None:
         work = best.size * best.shape[-1]

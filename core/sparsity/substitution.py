@@ -1,6 +1,6 @@
 """Replacing layers by cheaper ones of some rank, their weights fitted one after the other.
 
-What kind of replacement it is (`dsc`, `low_rank`) is behind `Kind`; which rank each layer gets, `choosing` tells.
+What kind of replacement it is (`dsc`, `low_rank`) is behind `Kind`; `choosing` tells the rank of each layer.
 """
 
 from __future__ import annotations

@@ -81,3 +81,13 @@ def test_rows_that_are_not_finite_are_left_out():
     assert collect(Window(), 1, [(nothing, nothing)]) is None
     with pytest.raises(ValueError, match="no rows"):
         NormalEquations(Window(), 1).statistics()
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_beyond_what_can_be_squared_are_left_out_silently():
+    x, y = rows_of()
+    expected = of(x[2:], y[2:])
+    x[0, 0], x[1, 0] = 3e38, 1e30
+    found = of(x, y)
+    assert found.rows == len(x) - 2
+    np.testing.assert_allclose(found.xx, expected.xx, rtol=1e-5)
