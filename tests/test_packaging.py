@@ -45,6 +45,10 @@ TESTED_AS_A_WHOLE = {
     "tests/quantization/test_dynamic.py": {"core/quantization/dynamic_forms.py"},
     "tests/quantization/test_qoperator.py": {"core/quantization/qoperator_forms.py"},
     "tests/graph/test_simplifier.py": {"core/graph/simplifier_child.py"},
+    "tests/sparsity/test_choosing.py": {"core/sparsity/targets.py"},
+    "tests/sparsity/test_narrowing.py": {"core/sparsity/narrowed.py"},
+    "tests/sparsity/test_refit.py": {"core/sparsity/courses.py", "core/sparsity/harm.py"},
+    "tests/passes/test_substitute_dsc.py": {"passes/ranks.py"},
     "tests/pipeline/test_recipe.py": {
         f"core/pipeline/{name}.py"
         for name in ("document", "explain", "layout", "overrides", "scalars", "sections", "shipped")
