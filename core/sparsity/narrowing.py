@@ -26,11 +26,13 @@ class Limits:
         min_channels: Units that every group keeps at least.
         floor: The fraction that every group keeps at least.
         round_to: What is left is a multiple of this; None: of what `multiple_of` says.
+        block: Or of this, where a group is twice as wide, and `multiple_of` says less: what vectors hold.
     """
 
     min_channels: int = 1
     floor: float = 0.0
     round_to: int | None = None
+    block: int = 1
 
     def removable(self, group: Group) -> int:
         """Return how many units a group may lose at most."""
@@ -38,7 +40,9 @@ class Limits:
 
     def multiple(self, group: Group) -> int:
         """Return what a group's width is to be a multiple of."""
-        return multiple_of(group) if self.round_to is None else self.round_to
+        if self.round_to is not None:
+            return self.round_to
+        return max(multiple_of(group), self.block if group.units >= 2 * self.block else 1)
 
     def rounded(self, group: Group, count: int) -> int:
         """Return how many of `count` units go, so that those left are a multiple."""

@@ -46,6 +46,15 @@ def test_floors_and_multiples():
         assert left >= max(3, chosen.groups[index].units / 2)
 
 
+def test_a_block_holds_where_a_group_is_twice_as_wide():
+    def group(units: int):
+        return type("Group", (), {"units": units})()
+
+    limits = Limits(block=8)
+    assert [limits.multiple(group(units)) for units in (8, 16, 32, 128, 512)] == [1, 8, 8, 16, 16]
+    assert Limits(block=8, round_to=4).multiple(group(512)) == 4
+
+
 def test_shares_of_macs_and_parameters_are_kept_to():
     model, chosen = narrowing()
     units, reached = chosen.to_macs(0.6, macs_of(model))
