@@ -18,6 +18,8 @@ demo: $(VENV)/installed
 doctor: $(VENV)/installed
 	$(BIN)/pare doctor
 
+# two processes on two cores: threads within each would wait for each other
+test: export OPENBLAS_NUM_THREADS = 1
 test: $(VENV)/tools $(VENV)/installed
 	$(BIN)/pytest -n 2 $(ARGS)
 

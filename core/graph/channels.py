@@ -58,7 +58,7 @@ def trace(graph: ir.Graph, is_layer: Callable[[ir.Node], bool]) -> Channels:
         graph: Its inputs and outputs are fixed.
         is_layer: Whether a node has constant weights that can be scaled along input and output channels.
     """
-    axes = Axes(static_shape, constant, graph.opset_imports.get("", 1))
+    axes = Axes(_shape, constant, graph.opset_imports.get("", 1))
     for value in graph.inputs:
         _start(axes, value)
         axes.freeze(value, "the model's input")
@@ -79,6 +79,16 @@ def trace(graph: ir.Graph, is_layer: Callable[[ir.Node], bool]) -> Channels:
     fixed = [ids for ids, _ in axes.fixed]
     channels = {value: ids for (value, axis), ids in axes.of.items() if axis == 1}
     return Channels(channels, axes.ties.roots(), np.concatenate(fixed) if fixed else np.empty(0, np.int64))
+
+
+def _shape(value: ir.Value) -> tuple[int, ...] | None:
+    """Return a shape whose first axis may be free: the number of samples does not matter, and counts 1."""
+    dims = None if value.shape is None else list(value.shape)
+    if not dims or not all(isinstance(dim, int) for dim in dims[1:]):
+        return static_shape(value)
+    first, *others = dims
+    lengths = [first if isinstance(first, int) else 1, *others]
+    return tuple(length for length in lengths if isinstance(length, int))
 
 
 def _start(axes: Axes, value: ir.Value) -> None:

@@ -85,6 +85,8 @@ VARIANTS: Mapping[str, list[Mapping[str, Any]]] = {
         {"block": [2, 2]},
     ],
     "quantize_int8": [{"mode": "dynamic"}, {"format": "qoperator"}],
+    "substitute_dsc": [{"max_error": 0.9, "form": "concat"}, {"ranks": {"*": 1}, "fit": False}],
+    "factorize": [{"max_error": 0.9}, {"ranks": {"*": 1}, "fit": False}],
 }
 # outputs of lossless passes, relative to their largest magnitude
 TOLERANCE = 1e-4
