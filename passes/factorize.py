@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx_pare.passes.base import Context, Outcome, Pass, register
-from onnx_pare.passes.ranks import RankOptions, substitute
+from onnx_pare.passes.base import register
+from onnx_pare.passes.ranks import RankPass
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
+    from onnx_pare.graph.shapes import Shapes
+    from onnx_pare.sparsity.substitution import Kind
 
 
 @register
-class Factorize(Pass):
+class Factorize(RankPass):
     """Split Gemm, MatMul and pointwise convolutions into two thinner ones, fitted to their outputs.
 
     The weights become a product of rank r, the best for the covariance of the layer's inputs. Ranks are
@@ -21,22 +22,8 @@ class Factorize(Pass):
     inputs and outputs.
     """
 
-    Options = RankOptions
-    calibrates = True
-    idempotent = False
-
-    def reads_samples(self) -> bool:
-        """Tell whether samples are needed: not for given ranks of the plain SVD."""
-        return bool(self.options.reads_samples())
-
-    def apply(self, model: ir.Model, context: Context) -> Outcome:
-        """Replace layers; `changed` counts them.
-
-        Raises:
-            PassError: The target cannot be reached.
-            UsageError: A selector matches nothing.
-            DataError: The model does not run on the samples.
-        """
+    def kind(self, shapes: Shapes) -> Kind:
+        """Return two thinner layers."""
         from onnx_pare.sparsity.low_rank import LowRank
 
-        return substitute(self.name, model, lambda shapes: LowRank(), self.options, context)
+        return LowRank()

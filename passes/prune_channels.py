@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from onnx_pare.errors import PassError, UsageError
 from onnx_pare.graph.select import select
 from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions, register
-from onnx_pare.passes.ranks import SYNTHETIC, Ratio
+from onnx_pare.passes.ranks import SYNTHETIC, Ratio, means_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -154,6 +154,11 @@ class _Run:
         return count(self.model, self.shapes)
 
     @cached_property
+    def means(self) -> Means:
+        """What there is to fit with."""
+        return means_of(self.context, self.shapes)
+
+    @cached_property
     def groups(self) -> Groups:
         """All groups."""
         from onnx_pare.graph.groups import find_groups
@@ -189,7 +194,7 @@ class _Run:
         original, widths, before = self.model.clone(), widths_of(self.groups), self.cost
         cuts = take_away(self.model, self.groups, units, only_zeros=dead_only)
         if self.options.refit and not dead_only:
-            self.target["refitted"] = len(refit(original, self.model, cuts, self.shapes, self._means()))
+            self.target["refitted"] = len(refit(original, self.model, cuts, self.shapes, self.means))
         after = count(self.model, infer(self.model, self.feeds))
         layers = [*narrowed(widths, widths_of(self.groups), [_macs(before), _macs(after)])]
         changed = sum(layer["channels_before"] - layer["channels_after"] for layer in layers)
@@ -227,8 +232,8 @@ class _Run:
         criterion: Criterion = self.options.criterion
         if criterion == "l1" or criterion == "l2":
             return by_norm(self.prunable, criterion)
-        harm = harm_on(self.model, self.cost.macs, len(self.groups.axes.layers), self._means())
-        return by_data(self.model, self.groups, self.prunable, criterion, self._means(), harm)
+        harm = harm_on(self.model, self.cost.macs, len(self.groups.axes.layers), self.means)
+        return by_data(self.model, self.groups, self.prunable, criterion, self.means, harm)
 
     def _met(self, target: str, found: tuple[Units, float]) -> Units:
         units, reached = found
@@ -262,12 +267,6 @@ class _Run:
                 hint="Run `annotate_relu_sparsity` before, on samples that stand for all the model will see.",
             )
         return {index: units for index, units in dead_units(self.groups).items() if index in self.prunable}
-
-    def _means(self) -> Means:
-        from onnx_pare.sparsity.substitution import Means
-
-        context, largest = self.context, self.shapes.largest_bytes
-        return Means(context.samples, context.scratch, context.threads, context.progress, largest)
 
     def _unread(self) -> list[dict[str, Any]]:
         """Return a note for each group that data say nothing about, as no fixed weights multiply it."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from onnx_pare.errors import PassError
 from onnx_pare.graph.select import select
-from onnx_pare.passes.base import Context, Outcome, PassOptions
+from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -66,6 +68,39 @@ class RankOptions(PassOptions):
     def reads_samples(self) -> bool:
         """Tell whether samples are needed: not for given ranks of the plain SVD."""
         return self.fit or self.ranks is None
+
+
+def means_of(context: Context, shapes: Shapes) -> Means:
+    """Return what a context gives to fit layers with, for a model with tensors of these shapes."""
+    from onnx_pare.sparsity.substitution import Means
+
+    return Means(context.samples, context.scratch, context.threads, context.progress, shapes.largest_bytes)
+
+
+class RankPass(Pass):
+    """A pass that replaces layers by ones of some rank; a subclass says what kind they are."""
+
+    Options: ClassVar[type[PassOptions]] = RankOptions
+    calibrates = True
+    idempotent = False
+
+    def reads_samples(self) -> bool:
+        """Tell whether samples are needed: not for given ranks of the plain SVD."""
+        return bool(self.options.reads_samples())
+
+    @abstractmethod
+    def kind(self, shapes: Shapes) -> Kind:
+        """Return the kind of replacement, given the shapes of the model's tensors."""
+
+    def apply(self, model: ir.Model, context: Context) -> Outcome:
+        """Replace layers; `changed` counts them.
+
+        Raises:
+            PassError: The target cannot be reached.
+            UsageError: A selector matches nothing.
+            DataError: The model does not run on the samples.
+        """
+        return substitute(self.name, model, self.kind, self.options, context)
 
 
 def substitute(
@@ -127,7 +162,7 @@ class _Run:
             self.warnings.append(SYNTHETIC)
         chosen = [layer for layer in layers if layer.node.name in ranks]
         after = {_name(layer): self._cost(layer, ranks[_name(layer)]) for layer in chosen}
-        replaced = replace(self.model, self.kind, ranks, self._means(), fitted=self.options.fit)
+        replaced = replace(self.model, self.kind, ranks, self.means, fitted=self.options.fit)
         return Outcome(self.model, len(replaced), self.notes(replaced, after), tuple(self.warnings))
 
     def notes(
@@ -208,7 +243,7 @@ class _Run:
 
         options = self.options
         positions = {_name(layer): self.macs[_name(layer)] // layer.weight().size for layer in layers}
-        candidates = survey(self.model, self.kind, layers, positions, self._means())
+        candidates = survey(self.model, self.kind, layers, positions, self.means)
         self._leave(layers, candidates, "no rank takes fewer MACs")
         prices = None
         if options.profile is not None or options.latency_ratio is not None:
@@ -218,9 +253,9 @@ class _Run:
             self._leave(layers, candidates, "no rank is measured to be faster")
         if not candidates:
             return self._nothing()
-        harm = harm_on(self.model, sum(self.macs.values()), len(candidates), self._means())
+        harm = harm_on(self.model, sum(self.macs.values()), len(candidates), self.means)
         factors = weigh(self.model, candidates, harm, self.context.progress)
-        targets = Targets(self.model, self.kind, candidates, factors, self._means())
+        targets = Targets(self.model, self.kind, candidates, factors, self.means)
         try:
             found = self._meet(targets, prices)
         except UnreachableError as error:
@@ -258,12 +293,10 @@ class _Run:
         prices.measure(self.kind, ranks, self.shapes, self.context.progress)
         return prices
 
-    def _means(self) -> Means:
-        from onnx_pare.sparsity.substitution import Means
-
-        context = self.context
-        largest = self.shapes.largest_bytes
-        return Means(context.samples, context.scratch, context.threads, context.progress, largest)
+    @cached_property
+    def means(self) -> Means:
+        """What there is to fit with."""
+        return means_of(self.context, self.shapes)
 
     def _cost(self, layer: Layer, rank: int) -> int:
         return self.macs[_name(layer)] // layer.weight().size * self.kind.macs(layer, rank)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from onnx_pare.passes.base import Context, Outcome, Pass, register
-from onnx_pare.passes.ranks import RankOptions, substitute
+from onnx_pare.passes.base import register
+from onnx_pare.passes.ranks import RankOptions, RankPass
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
+    from onnx_pare.graph.shapes import Shapes
+    from onnx_pare.sparsity.substitution import Kind
 
 
 class Options(RankOptions):
@@ -24,7 +25,7 @@ class Options(RankOptions):
 
 
 @register
-class SubstituteDsc(Pass):
+class SubstituteDsc(RankPass):
     """Replace K×K convolutions by depthwise K×K and pointwise 1×1 ones, fitted to their outputs.
 
     Each convolution of one group whose kernel has several positions may get a rank: so many depthwise
@@ -35,23 +36,9 @@ class SubstituteDsc(Pass):
     """
 
     Options = Options
-    calibrates = True
-    idempotent = False
 
-    def reads_samples(self) -> bool:
-        """Tell whether samples are needed: not for given ranks of the plain SVD."""
-        return bool(self.options.reads_samples())
-
-    def apply(self, model: ir.Model, context: Context) -> Outcome:
-        """Replace convolutions; `changed` counts them.
-
-        Raises:
-            PassError: The target cannot be reached.
-            UsageError: A selector matches nothing.
-            DataError: The model does not run on the samples.
-        """
+    def kind(self, shapes: Shapes) -> Kind:
+        """Return depthwise and pointwise convolutions."""
         from onnx_pare.sparsity.dsc import Dsc
 
-        return substitute(
-            self.name, model, lambda shapes: Dsc(self.options.form, shapes), self.options, context
-        )
+        return Dsc(self.options.form, shapes)
