@@ -44,6 +44,14 @@ OP_CLASSES: Mapping[str, str] = {
     "search": "TopK, NonMaxSuppression, sorting and other data-dependent work",
 }
 
+# those that do multiply-accumulates
+MAC_CLASSES = frozenset(
+    {
+        *("pointwise", "conv3x3", "conv_strided", "conv", "stem", "grouped", "depthwise"),
+        *("depthwise_large", "linear", "fully_connected", "matmul", "attention", "recurrent"),
+    }
+)
+
 _NAMES: Mapping[str, str] = {
     "recurrent": "LSTM GRU RNN com.microsoft:DynamicQuantizeLSTM",
     "attention": """Attention com.microsoft:Attention com.microsoft:QAttention
