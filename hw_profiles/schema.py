@@ -21,6 +21,13 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 PerClass = dict[str, Positive]
 
+# figures that nobody should have to believe
+_DERIVED = {
+    "peak_gops": "peak_derivation",
+    "memory_gb_per_s": "memory_derivation",
+    "link_gb_per_s": "link_derivation",
+}
+
 
 def _known_classes(names: dict[str, object]) -> None:
     for name in names:
@@ -60,6 +67,7 @@ class Facts(Section):
     link_gb_per_s: Positive | None = Field(
         default=None, description="What weights that do not fit on the chip are streamed over."
     )
+    link_derivation: Text | None = None
     int8_dot_product: bool | None = Field(
         default=None, description="Whether there are instructions that sum 8-bit products in 32 bits."
     )
@@ -72,10 +80,9 @@ class Facts(Section):
 
     @model_validator(mode="after")
     def _derived(self) -> Facts:
-        if self.peak_gops and not self.peak_derivation:
-            raise ValueError("peak_gops needs peak_derivation: where the numbers come from")
-        if self.memory_gb_per_s and not self.memory_derivation:
-            raise ValueError("memory_gb_per_s needs memory_derivation: where the number comes from")
+        for key, why in _DERIVED.items():
+            if getattr(self, key) and not getattr(self, why):
+                raise ValueError(f"{key} needs {why}: where it comes from")
         return self
 
 
