@@ -1,7 +1,7 @@
 """Which operators a runtime computes in one go: named rule sets, and the grouping they lead to.
 
-A group is led by its first operator; what is fused into it costs no pass over memory of its own. The rules say
-what a kind of runtime is known to fuse, no more: what they cannot say, the fitted costs absorb.
+A group is led by its first operator; what is fused into it costs no pass over memory of its own. The rules
+say what a kind of runtime is known to fuse, no more: what they cannot say, the fitted costs absorb.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ _POINTWISE = (
     | _SIGMOIDS
     | _GATED
     | _BINARY
-    | frozenset(
-        "Abs Cast Celu Elu Erf Exp Log Max Min Neg Pow Reciprocal Selu Softplus Sqrt Where Not Equal".split()
-    )
+    | frozenset({"Abs", "Cast", "Celu", "Elu", "Equal", "Erf", "Exp", "Log", "Max", "Min", "Neg", "Not"})
+    | frozenset({"Pow", "Reciprocal", "Selu", "Softplus", "Sqrt", "Where"})
 )
 
 
@@ -74,19 +73,19 @@ RULES: Mapping[str, FusionRules] = {
     "tflite": FusionRules(
         after=_all(_CONVS | _PRODUCTS | {"Add", "Mul", "AveragePool", "MaxPool"}, frozenset({"Clip", "Relu"}))
     ),
-    "gpu-eager": FusionRules(free=VIEWS | {"Transpose", "Slice", "Split", "Expand"}, attention=True),
+    "gpu-eager": FusionRules(free=VIEWS, attention=True),
     "gpu-compiled": FusionRules(
         after=_all(_PRODUCTS, _POINTWISE),
         chains=True,
         attention=True,
-        free=VIEWS | {"Transpose", "Slice", "Split", "Expand", "Concat"},
+        free=VIEWS | {"Transpose", "Slice", "Split", "Expand"},
     ),
     "cpu-compiled": FusionRules(
         after=_all(_CONVS | _PRODUCTS, _POINTWISE),
         residual=_CONVS | _PRODUCTS,
         chains=True,
         attention=True,
-        free=VIEWS | {"Transpose", "Slice", "Split", "Expand", "Concat"},
+        free=VIEWS | {"Slice", "Split", "Expand"},
     ),
     "tensorrt": FusionRules(
         after=_all(_CONVS | _PRODUCTS, _POINTWISE),

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 # a matrix product with a constant operand and no more rows than this reads each weight for very few MACs
 FEW_ROWS = 4
+# no kernel fills its vectors with the channels of a colour image
+FEW_CHANNELS = 4
 
 # class -> what it holds, as the documentation and `pare profiles show` say it
 OP_CLASSES: Mapping[str, str] = {
     "pointwise": "1x1 convolution",
     "conv3x3": "3x3 convolution, stride 1: the one that Winograd's algorithm serves",
+    "conv_strided": "convolution with a stride, larger than 1x1",
     "conv": "any other convolution, transposed and deformable ones included",
+    "stem": f"convolution over at most {FEW_CHANNELS} channels, as over an image",
     "grouped": "convolution in groups of more than one channel",
     "depthwise": "convolution of each channel by itself, up to 3x3",
     "depthwise_large": "convolution of each channel by itself, larger than 3x3",
@@ -137,11 +141,17 @@ def _convolution(call: Call) -> str:
         if inner > 1:
             return "grouped"
         return "depthwise" if area <= 9 else "depthwise_large"
+    if inner <= FEW_CHANNELS and area > 1:
+        return "stem"
     if area == 1:
         # what squeeze-and-excitation does: a matrix product in disguise
         return "pointwise" if rows(call) > FEW_ROWS else "fully_connected"
-    winograd = area == 9 and stride == 1 and max(node.attributes.get_ints("dilations", (1,)) or (1,)) == 1
-    return "conv3x3" if winograd and operator(node) not in ("ConvTranspose", "DeformConv") else "conv"
+    if operator(node) in ("ConvTranspose", "DeformConv"):
+        return "conv"
+    if stride > 1:
+        return "conv_strided"
+    dilated = max(node.attributes.get_ints("dilations", (1,)) or (1,)) > 1
+    return "conv3x3" if area == 9 and not dilated else "conv"
 
 
 def _shape(call: Call) -> tuple[int, ...]:
