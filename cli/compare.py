@@ -141,8 +141,8 @@ def _threads(count: int) -> str:
 
 def _preset(name: str | None) -> Preprocessing | None:
     from onnx_pare.calibration.preprocess import PRESETS
+    from onnx_pare.documents.suggest import suggest
     from onnx_pare.errors import UsageError
-    from onnx_pare.pipeline.suggest import suggest
 
     if name is None:
         return None

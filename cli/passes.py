@@ -40,9 +40,9 @@ def show(
 ) -> None:
     """Show what a pass does, what it preserves, and its options."""
     from onnx_pare.cli import console
+    from onnx_pare.documents.suggest import suggest
     from onnx_pare.errors import UsageError
     from onnx_pare.passes import base
-    from onnx_pare.pipeline.suggest import suggest
 
     cls = base.registry().get(name)
     if cls is None:

@@ -36,10 +36,10 @@ def show(
 ) -> None:
     """Print a shipped recipe; as JSON with all defaults filled in."""
     from onnx_pare.cli import console
+    from onnx_pare.documents.suggest import suggest
     from onnx_pare.errors import UsageError
     from onnx_pare.pipeline import shipped
     from onnx_pare.pipeline.recipe import load_shipped
-    from onnx_pare.pipeline.suggest import suggest
 
     stem = shipped.find(name)
     if stem is None:

@@ -4,6 +4,7 @@
     ├── InputError            exit 2: bad usage, recipe, model or data; nothing was written
     │   ├── UsageError        a flag or argument
     │   ├── RecipeError       a recipe, with file:line:column and the path of the key
+    │   ├── ProfileError      a hardware profile, likewise
     │   ├── ModelError        an ONNX file that cannot be read, or not by onnx-pare
     │   ├── DataError         calibration or evaluation data
     │   └── OutputError       a place that cannot be written
@@ -60,6 +61,10 @@ class UsageError(InputError):
 
 class RecipeError(InputError):
     """A recipe is wrong; the message starts with `file:line:column: path:`."""
+
+
+class ProfileError(InputError):
+    """A hardware profile is wrong, or cannot predict what is asked; the message names it."""
 
 
 class ModelError(InputError):

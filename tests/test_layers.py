@@ -27,6 +27,7 @@ LEVELS = {
     "bench": 2,
     "cost": 2,
     "hw_profiles": 2,
+    "documents": 1,
     "graph": 1,
     "errors": 0,
     "progress": 0,
@@ -45,6 +46,7 @@ SAME_LEVEL = {
     ("quantization", "sparsity"): "stores the weights that can be pruned",
     ("sparsity", "bench"): "times layers as they are and replaced",
     ("sparsity", "calibration"): "fits weights to what layers get and should give on samples",
+    ("hw_profiles", "cost"): "predicts the time of the kernels that a model is counted as",
     ("cost", "sparsity"): "skips the zero activations whose fraction a model's metadata gives",
 }
 # what passes may import of their own folder

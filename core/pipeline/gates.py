@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from onnx_pare.documents.suggest import suggest
 from onnx_pare.errors import RecipeError
-from onnx_pare.pipeline.suggest import suggest
 
 #: metric -> what it is, for the documentation and the schema
 METRICS: Mapping[str, str] = {

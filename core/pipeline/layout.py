@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from onnx_pare.calibration.preprocess import Preprocessing
+from onnx_pare.documents import section
+from onnx_pare.documents.document import Document, Keys
 from onnx_pare.passes import base
-from onnx_pare.pipeline.document import Document, Keys
 from onnx_pare.pipeline.sections import pass_name
 
 
@@ -49,15 +50,4 @@ def known_keys(recipe: type[BaseModel], path: Keys, data: Mapping[str, Any]) -> 
         model, path = base.registry()[str(name)].Options, path[2:]
     elif path[:1] == ("preprocess",):
         model, path = Preprocessing, path[1:]
-    for step in path:
-        field = model.model_fields.get(str(step)) if model and isinstance(step, str) else None
-        model = _model_in(field.annotation) if field else model
-    return tuple(model.model_fields) if model else ()
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model in a field's type, also inside `X | None` or `tuple[X, ...]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = (_model_in(part) for part in getattr(annotation, "__args__", ()))
-    return next((model for model in found if model), None)
+    return section.known_keys(model, path)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from onnx_pare.documents.document import Document, Keys, Place, kind, path_text, show
+from onnx_pare.documents.suggest import suggest
+from onnx_pare.documents.yaml12 import read_text
 from onnx_pare.errors import RecipeError
-from onnx_pare.pipeline.document import Document, Keys, Place, kind, path_text, show
 from onnx_pare.pipeline.sections import pass_name
-from onnx_pare.pipeline.suggest import suggest
-from onnx_pare.pipeline.yaml12 import read_text
 
 #: flag -> the key it replaces; --gate adds to its list
 FLAGS: Mapping[str, Keys] = {

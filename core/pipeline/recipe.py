@@ -10,14 +10,17 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError
 
 from onnx_pare.calibration.preprocess import PRESETS, Preprocessing
+from onnx_pare.documents.document import RECIPE, Document, show
+from onnx_pare.documents.explain import explain
+from onnx_pare.documents.scalars import PATTERNS
+from onnx_pare.documents.section import Section, validate
+from onnx_pare.documents.suggest import suggest
+from onnx_pare.documents.yaml12 import read, read_file
 from onnx_pare.errors import RecipeError
 from onnx_pare.pipeline import shipped
-from onnx_pare.pipeline.document import Document, show
-from onnx_pare.pipeline.explain import explain
 from onnx_pare.pipeline.gates import Gate, read_gate
 from onnx_pare.pipeline.layout import known_keys, without_pass_names
 from onnx_pare.pipeline.overrides import apply, from_flags, parse_set
-from onnx_pare.pipeline.scalars import PATTERNS
 from onnx_pare.pipeline.sections import (
     VERSION,
     Benchmark,
@@ -26,12 +29,8 @@ from onnx_pare.pipeline.sections import (
     Gates,
     Passes,
     Preprocess,
-    Section,
     Version,
-    validate,
 )
-from onnx_pare.pipeline.suggest import suggest
-from onnx_pare.pipeline.yaml12 import MAX_BYTES, read
 
 
 class Recipe(Section):
@@ -135,7 +134,7 @@ def load_recipe(
     Raises:
         RecipeError: There is no such recipe, or it is wrong; each problem has a line of its own.
     """
-    file = _read_file(name_or_path)
+    file = read_file(name_or_path, RECIPE)
     stem = shipped.find(name_or_path)
     if file is not None:
         path = Path(name_or_path)
@@ -170,22 +169,6 @@ def build(document: Document) -> Recipe:
         flat = without_pass_names(document)
         lines = explain(error, flat, lambda path: known_keys(Recipe, path, document.data))
     raise RecipeError("\n".join(lines))
-
-
-def _read_file(name: str) -> Document | None:
-    """Read the recipe file `name`, or return None if there is no such file."""
-    path = Path(name)
-    try:
-        if path.is_dir():
-            raise RecipeError(f"{name}: is a folder, not a recipe")
-        if not path.exists():
-            return None
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or error
-        raise RecipeError(f"{show(name)}: cannot be read: {reason}") from error
-    return read(content, name)
 
 
 def _unknown(name: str) -> RecipeError:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -17,21 +13,13 @@ from pydantic import (
 )
 
 from onnx_pare.calibration.preprocess import PRESETS, Preprocessing
+from onnx_pare.documents.document import show
+from onnx_pare.documents.section import Section, Text, validate
+from onnx_pare.documents.suggest import suggest
 from onnx_pare.passes import base
-from onnx_pare.pipeline.document import show
 from onnx_pare.pipeline.gates import read_gate
-from onnx_pare.pipeline.suggest import suggest
 
 VERSION = 1
-
-Model = TypeVar("Model", bound=BaseModel)
-Text = Annotated[str, Field(min_length=1)]
-
-
-class Section(BaseModel):
-    """Base of all parts: unknown keys and other types are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Calibration(Section):
@@ -83,15 +71,6 @@ class Step(Section):
     def build(self) -> base.Pass:
         """Return the pass, ready to apply."""
         return base.registry()[self.name](self.options)
-
-
-def validate(model: type[Model], raw: Mapping[str, Any]) -> Model:
-    """Validate what YAML gave, by way of JSON: there a list is fine for a tuple, and text for an enum.
-
-    Raises:
-        pydantic.ValidationError: It does not fit.
-    """
-    return model.model_validate_json(json.dumps(raw))
 
 
 def pass_name(entry: Any) -> str | None:

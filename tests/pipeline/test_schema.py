@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from onnx_pare.calibration.preprocess import PRESETS
+from onnx_pare.documents.yaml12 import read
 from onnx_pare.errors import RecipeError
 from onnx_pare.pipeline import shipped
 from onnx_pare.pipeline.recipe import build
 from onnx_pare.pipeline.schema import recipe_schema
-from onnx_pare.pipeline.yaml12 import read
 
 TYPES = {
     "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "integer": int,

@@ -1,4 +1,4 @@
-from onnx_pare.pipeline.suggest import suggest
+from onnx_pare.documents.suggest import suggest
 
 
 def test_the_nearest_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -9,60 +10,80 @@ from yaml.error import Mark, MarkedYAMLError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
-from onnx_pare.errors import RecipeError
-from onnx_pare.pipeline.document import Document, Keys, Place, kind, path_text, show
-from onnx_pare.pipeline.scalars import PATTERNS, TAG, read_scalar
+from onnx_pare.documents.document import RECIPE, Document, Form, Keys, Place, kind, path_text, show
+from onnx_pare.documents.scalars import PATTERNS, TAG, read_scalar
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 30
 MAX_VALUES = 10_000
 
 
-def read(content: bytes, source: str) -> Document:
+def read_file(name: str, form: Form) -> Document | None:
+    """Read the file `name`, or return None if there is no such file.
+
+    Raises:
+        InputError: Of the form's class; it cannot be read, or is no such document.
+    """
+    path = Path(name)
+    try:
+        if path.is_dir():
+            raise form.error(f"{name}: is a folder, not a {form.noun}")
+        if not path.exists():
+            return None
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise form.error(f"{show(name)}: cannot be read: {reason}") from error
+    return read(content, name, form)
+
+
+def read(content: bytes, source: str, form: Form = RECIPE) -> Document:
     """Read one YAML document that must be a mapping.
 
     Args:
         content: The file's bytes, UTF-8.
         source: How messages call the file.
+        form: What it should be.
 
     Raises:
-        RecipeError: It is not such a document; every problem found has a line of its own.
+        InputError: Of the form's class; it is not such a document. Every problem found has a line of its own.
     """
     if len(content) > MAX_BYTES:
-        raise RecipeError(f"{source}: is larger than {MAX_BYTES >> 20} MiB; not a recipe")
+        raise form.error(f"{source}: is larger than {MAX_BYTES >> 20} MiB; not a {form.noun}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise RecipeError(f"{source}:{line}: not UTF-8 text (byte {error.start})") from error
-    document = read_text(text, source)
+        raise form.error(f"{source}:{line}: not UTF-8 text (byte {error.start})") from error
+    document = read_text(text, source, form=form)
     if document.data is None:
-        raise RecipeError(f"{source}: is empty", hint="A recipe starts with 'version: 1'.")
+        raise form.error(f"{source}: is empty", hint=f"A {form.noun} starts with '{form.start}'.")
     if not isinstance(document.data, dict):
-        raise RecipeError(
-            f"{document.start}: a recipe is a mapping (version: 1, passes: …), not {kind(document.data)}"
+        raise form.error(
+            f"{document.start}: a {form.noun} is a mapping ({form.keys}), not {kind(document.data)}"
         )
     return document
 
 
-def read_text(text: str, source: str, *, positions: bool = True) -> Document:
+def read_text(text: str, source: str, *, positions: bool = True, form: Form = RECIPE) -> Document:
     """Read one YAML document of any kind; with `positions` off every place is `source` itself.
 
     Raises:
-        RecipeError: It is not valid, or holds what a recipe cannot hold.
+        InputError: Of the form's class; it is not valid, or holds what such a file cannot hold.
     """
-    builder = _Builder(source, positions)
+    builder = _Builder(source, positions, form)
     node = _compose(text, builder)
     if node is None:
         return Document(None, Place(source))
     data = builder.build(node, ())
     if builder.problems:
-        raise RecipeError("\n".join(builder.problems))
+        raise form.error("\n".join(builder.problems))
     return Document(data, builder.values[()], builder.keys, builder.values)
 
 
 class _RefusedError(MarkedYAMLError):
-    """Valid YAML that is no recipe."""
+    """Valid YAML beyond the limits."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -97,26 +118,27 @@ def _compose(text: str, builder: _Builder) -> Node | None:
         finally:
             loader.dispose()
     except _RefusedError as error:
-        raise RecipeError(f"{builder.place(error.problem_mark)}: {error.problem}") from error
+        raise builder.form.error(f"{builder.place(error.problem_mark)}: {error.problem}") from error
     except MarkedYAMLError as error:
         said = ", ".join(part for part in (error.context, error.problem) if part)
         where = builder.place(error.problem_mark or error.context_mark)
-        raise RecipeError(f"{where}: not valid YAML: {said:.300}") from error
+        raise builder.form.error(f"{where}: not valid YAML: {said:.300}") from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         source = f"{builder.source}:{line}" if builder.positions else builder.source
-        raise RecipeError(
+        raise builder.form.error(
             f"{source}: not valid YAML: character {error.character!r} is not allowed"
         ) from error
     except (ValueError, OverflowError) as error:  # PyYAML, on escapes beyond Unicode and endless versions
-        raise RecipeError(f"{builder.source}: not valid YAML: {error}") from error
+        raise builder.form.error(f"{builder.source}: not valid YAML: {error}") from error
 
 
 class _Builder:
     """Turns nodes into plain values, noting places and problems."""
 
-    def __init__(self, source: str, positions: bool) -> None:
+    def __init__(self, source: str, positions: bool, form: Form) -> None:
         self.source = source
+        self.form = form
         self.problems: list[str] = []
         self.keys: dict[Keys, Place] = {}
         self.values: dict[Keys, Place] = {}
@@ -131,7 +153,9 @@ class _Builder:
         self.values[path] = self.place(node.start_mark)
         if len(path) > MAX_DEPTH or len(self.values) > MAX_VALUES:
             limits = f"{MAX_VALUES} values or {MAX_DEPTH} levels"
-            raise RecipeError(f"{self.place(node.start_mark)}: with its aliases it holds more than {limits}")
+            raise self.form.error(
+                f"{self.place(node.start_mark)}: with its aliases it holds more than {limits}"
+            )
         if isinstance(node, ScalarNode):
             return self._scalar(node, path)
         if node.tag not in (f"{TAG}seq", f"{TAG}map"):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from onnx_pare.documents.yaml12 import MAX_BYTES, read, read_text
 from onnx_pare.errors import RecipeError
-from onnx_pare.pipeline.yaml12 import MAX_BYTES, read, read_text
 
 
 def value(text: str) -> Any:

@@ -1,10 +1,12 @@
-"""A recipe's text as plain values, with the place where each of them was written."""
+"""A YAML file as plain values, with the place where each of them was written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from onnx_pare.errors import InputError, ProfileError, RecipeError
 
 Keys = tuple[str | int, ...]
 
@@ -52,8 +54,29 @@ class Document:
         return self.values.get(path, self.start)
 
 
+@dataclass(frozen=True)
+class Form:
+    """A kind of file, for messages about files that are none.
+
+    Attributes:
+        noun: What such a file is called.
+        start: What it starts with.
+        keys: Its main keys, in short.
+        error: What is raised.
+    """
+
+    noun: str
+    start: str
+    keys: str
+    error: type[InputError]
+
+
+RECIPE = Form("recipe", "version: 1", "version: 1, passes: …", RecipeError)
+PROFILE = Form("profile", "title: …", "title: …, kind: …, runtimes: …", ProfileError)
+
+
 def kind(value: Any) -> str:
-    """Return what a value is, in a recipe writer's words."""
+    """Return what a value is, in the words of who writes such files."""
     names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
     return names.get(type(value), "a number")
 
@@ -68,6 +91,6 @@ def show(value: Any) -> str:
 
 
 def path_text(path: Keys) -> str:
-    """Return a path as recipes and messages write it: `passes[2].ratio`."""
+    """Return a path as messages write it: `passes[2].ratio`."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
     return text.removeprefix(".")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from onnx_pare.pipeline.document import show
+from onnx_pare.documents.document import show
 
 TAG = "tag:yaml.org,2002:"
 PATTERNS: Mapping[str, re.Pattern[str]] = {

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnx_pare.pipeline.document import Document, Keys, Place, path_text, show
-from onnx_pare.pipeline.suggest import suggest
+from onnx_pare.documents.document import Document, Keys, Place, path_text, show
+from onnx_pare.documents.suggest import suggest
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
