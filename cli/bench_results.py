@@ -185,6 +185,7 @@ def _expensive(predicted: Sequence[Predicted]) -> Iterator[str]:
             for op in found.ops[:TOP]
         ]
         yield from (f"  {escape(line)}" for line in table(columns, rows, 78))
+    if predicted:
         yield ""
 
 
