@@ -59,7 +59,8 @@ def bench(
         ),
     ] = False,
     ops: Annotated[
-        bool, typer.Option("--ops", "-v", help="Show the most expensive operators of predictions.")
+        bool,
+        typer.Option("--ops", "-v", "--verbose", help="Show the most expensive operators of predictions."),
     ] = False,
     runs: Annotated[int, typer.Option(min=1, help="Timings at most; fewer once the result is sure.")] = 50,
     shape: Annotated[
