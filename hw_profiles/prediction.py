@@ -97,8 +97,7 @@ def predict(kernels: Sequence[Kernel], profile: Profile, *, threads: int = 1, ba
     Raises:
         ProfileError: The profile says nothing about its speed.
     """
-    bases = {dtype: basis(profile, dtype, threads) for dtype in dict.fromkeys(map(computing, kernels))}
-    own = [bases[computing(kernel)] for kernel in kernels]
+    own = _bases(kernels, profile, threads)
     run = [as_dtype(k, b.dtype) if b.assumed else k for k, b in zip(kernels, own, strict=True)]
     times = _times(run, own, profile.costs.unseen.cost.model_dump())
     ops = [_op_time(kernel, times, index) for index, kernel in enumerate(run)]
@@ -112,15 +111,32 @@ def predict(kernels: Sequence[Kernel], profile: Profile, *, threads: int = 1, ba
         ops=tuple(sorted(ops, key=lambda op: -op.ms)),
         bounds={bound: sum(op.share for op in ops if op.bound == bound) for bound in BOUNDS},
         unseen_ops=tuple(sorted({k.op for k, new in zip(run, unseen, strict=True) if new})),
-        error_percent=_error(bases.values()),
-        notes=tuple(dict.fromkeys(note for b in bases.values() for note in _notes(b, batch))),
+        error_percent=_error(own),
+        notes=tuple(dict.fromkeys(note for b in _distinct(own) for note in _notes(b, batch))),
     )
+
+
+def _bases(kernels: Sequence[Kernel], profile: Profile, threads: int) -> list[Basis]:
+    """Return what each kernel is predicted from.
+
+    Fits are to whole models: what a model of int8 does in float between its integer kernels was measured with
+    these. So kernels without MACs go by the data type that most MACs are in, where its fit saw their class.
+    """
+    bases = {dtype: basis(profile, dtype, threads) for dtype in dict.fromkeys(map(computing, kernels))}
+    macs = {dtype: sum(k.macs or 0 for k in kernels if computing(k) == dtype) for dtype in bases}
+    main = max(bases, key=lambda dtype: macs[dtype], default="")
+
+    def choice(kernel: Kernel) -> Basis:
+        follows = not kernel.macs and kernel.op_class in bases[main].costs
+        return bases[main if follows else computing(kernel)]
+
+    return [choice(kernel) for kernel in kernels]
 
 
 def _times(run: Sequence[Kernel], own: Sequence[Basis], unseen: Mapping[str, float]) -> KernelTimes:
     """Return the times of all kernels, each by its own basis, in order."""
     columns = np.zeros((4, len(run)))
-    for one in {id(b): b for b in own}.values():
+    for one in _distinct(own):
         mine = [index for index, b in enumerate(own) if b is one]
         part = [run[index] for index in mine]
         costs = {kernel.op_class: ClassCost(**unseen) for kernel in part} | dict(one.costs)
@@ -165,8 +181,12 @@ def _spread(
     return hypot(known, new * unseen_spread)
 
 
-def _error(bases: Iterable[Basis]) -> float | None:
-    errors = [None if one.assumed else one.error_percent for one in bases]
+def _distinct(own: Iterable[Basis]) -> list[Basis]:
+    return list({id(one): one for one in own}.values())
+
+
+def _error(own: Iterable[Basis]) -> float | None:
+    errors = [None if one.assumed else one.error_percent for one in _distinct(own)]
     known = [error for error in errors if error is not None]
     return max(known) if known and len(known) == len(errors) else None
 
