@@ -15,6 +15,7 @@ from onnx_pare.cost.compounds import Compound, Finder
 from onnx_pare.cost.formulas import CLASS_OF_COMPOUND
 from onnx_pare.cost.fused import fused
 from onnx_pare.cost.fusion_rules import POINTWISE, RULES, FusionRules
+from onnx_pare.cost.layout import Layout
 from onnx_pare.cost.patterns import readers
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Group:
     _stage: int = _BARE
     _position: int = 0
     _pinned: bool = False
+    _blocked: bool = False
 
     @property
     def name(self) -> str:
@@ -63,11 +65,15 @@ class Grouped:
         groups: In an order in which they can run.
         alias: Value -> value whose memory it shares, for all outputs of free operators.
         stored_as: Float tensor -> quantized tensor that is stored in its place.
+        entering: Group -> names of tensors that are moved into blocks of channels before it.
+        leaving: Group -> those of its tensors that are moved out of blocks behind it.
     """
 
     groups: Sequence[Group]
     alias: Mapping[str, str]
     stored_as: Mapping[str, str]
+    entering: Mapping[Group, Sequence[str]]
+    leaving: Mapping[Group, Sequence[str]]
 
 
 def group(
@@ -96,6 +102,7 @@ class _Grouping:
         self._nodes, self._constants, self._infos, self._rules = nodes, constants, infos, rules
         self._quantized = fused(nodes, constants)
         self._compounds = Finder(infos, constants).find(nodes, rules.compounds)
+        self._layout = Layout(infos)
         self._alias: dict[str, str] = {}
         self._home: dict[str, Group] = {}
         self._group_of: dict[ir.Node, Group] = {}
@@ -113,10 +120,32 @@ class _Grouping:
             else:
                 self._place(Compound("", node, (node,)))
         groups = sorted(self._groups, key=lambda each: each._position)
-        return Grouped(groups, self._alias, self._quantized.stored_as)
+        return Grouped(groups, self._alias, self._quantized.stored_as, *self._reorders(groups))
+
+    def _reorders(self, groups: Sequence[Group]) -> tuple[dict[Group, list[str]], dict[Group, list[str]]]:
+        """Return the tensors that change their layout before and behind groups, each once a direction."""
+        entering: dict[Group, list[str]] = {}
+        leaving: dict[Group, list[str]] = {}
+        entered: set[str] = set()
+        for each in groups:
+            made = [value for node in each.nodes for value in node.outputs]
+            if each._blocked and not self._layout.takes_plain(each.lead):
+                read = {v.name or "" for v in self._activations(each.nodes) if not self._layout.is_blocked(v)}
+                entering[each] = sorted(read - entered)
+                entered |= read
+            leaving[each] = [
+                value.name or ""
+                for value in made
+                if self._layout.is_blocked(value) and (value.is_graph_output() or self._leaves(value))
+            ]
+        return entering, leaving
+
+    def _leaves(self, value: ir.Value) -> bool:
+        homes = [self._group_of.get(node) for node in readers(value)]
+        return any(home is None or not home._blocked for home in homes)
 
     def _is_free(self, node: ir.Node) -> bool:
-        if node in self._quantized.views:
+        if node in self._quantized.views or (self._rules.blocked and self._layout.is_reordering(node)):
             return True
         if node.op_type == "Gather" and "Slice" in self._rules.free:
             index = self._infos.get((node.inputs[1] and node.inputs[1].name) or "")
@@ -142,6 +171,7 @@ class _Grouping:
             made = {value for node in new.nodes for value in node.outputs}
             inside = {value for node in new.nodes for value in node.inputs}
             host = Group(new.lead, [], new.name, _position=self._steps, _pinned=len(made - inside) > 1)
+            host._blocked = self._rules.blocked and self._runs_blocked(new)
             self._groups.append(host)
         elif not host._pinned:
             # it runs when the last of what it reads is there
@@ -150,6 +180,15 @@ class _Grouping:
         for node in new.nodes:
             self._group_of[node] = host
             self._home.update({value.name: host for value in node.outputs if value.name})
+            if host._blocked:
+                self._layout.blocked.update(value.name for value in node.outputs if value.name)
+
+    def _runs_blocked(self, new: Compound) -> bool:
+        if any(value.name in self._quantized.stored_as for value in new.lead.outputs):
+            return False  # kernels on integers have no blocks
+        if self._layout.follows(new.name or new.lead.op_type, self._activations(new.nodes)):
+            return True
+        return not new.name and self._layout.runs_blocked(new.lead)
 
     def _host(self, new: Compound) -> Group | None:
         """Return the group that computes these nodes on the way, the latest one that may."""
@@ -170,6 +209,8 @@ class _Grouping:
             return True
         maker = value.producer()
         if not alone or home._pinned or maker is None or self._group_of.get(maker) is not home:
+            return False
+        if any(self._layout.is_blocked(source) != home._blocked for source in sources):
             return False
         stage = self._stage(home, new, len(sources))
         home._stage = home._stage if stage is None else stage
