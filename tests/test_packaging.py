@@ -29,7 +29,7 @@ TESTED_AS_A_WHOLE = {
     "tests/cost/test_count.py": {f"core/cost/{name}.py" for name in ("call", "constants", "slots")},
     "tests/bench/test_roofline.py": {"core/bench/log_axes.py"},
     "tests/cost/test_compounds.py": {"core/cost/formulas.py", "core/cost/patterns.py"},
-    "tests/cost/test_fusion.py": {"core/cost/fusion_rules.py"},
+    "tests/cost/test_fusion.py": {"core/cost/fusion_rules.py", "core/cost/grouped.py"},
     "tests/cost/test_macs.py": {
         f"core/cost/{name}.py" for name in ("attention", "einsum", "uncountable", "zero_macs", "zeros")
     },

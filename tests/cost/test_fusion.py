@@ -19,7 +19,7 @@ WEIGHTS = {"w": (16, 16, 3, 3), "b": (16,)}
 
 
 def fused(kernels_of: Kernels, body: str, rules: str, ports: str = PORTS, weights: Any = None) -> list[str]:
-    """Return the kernels as `Conv 3`: the operator, and how many nodes it stands for; no changes of layout."""
+    """Return the kernels as `Conv 3`: operator, and how many nodes it stands for; no changes of layout."""
     text = f"g ({ports}) => (float[N,M,K,L] y) {{ {body} }}"
     found = kernels_of(text, rules, weights or WEIGHTS)
     return [f"{each.op} {each.nodes}" for each in found if each.nodes]
