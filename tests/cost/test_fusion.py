@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import platform
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -139,3 +144,28 @@ def test_rules_name_compounds_that_exist() -> None:
         assert rules.compounds <= known
         named = {name for each in (*rules.after.values(), *rules.folds.values()) for name in each}
         assert {name for name in named if name.islower()} <= known
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "squeezenet1_1", "regnet_x_400mf"])
+def test_onnxruntime_runs_as_many_kernels(name: str, shared: Path) -> None:
+    """`benchmarks/fusion.py` compares all graphs; the layout of channels differs between CPUs."""
+    path = shared / "archs" / "torchvision" / f"{name}.onnx"
+    if not path.is_file() or platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip(f"no graph {path}, or another kind of CPU")
+    benchmark = load_benchmark()
+    theirs, ours = benchmark.by_onnxruntime(path), benchmark.by_rules(path)
+    for reorder in ("ReorderInput", "ReorderOutput"):
+        theirs.pop(reorder, None)
+        ours.pop(reorder, None)
+    assert ours == theirs
+
+
+def load_benchmark() -> ModuleType:
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "fusion.py"
+    spec = importlib.util.spec_from_file_location("benchmarks_fusion", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
