@@ -1,118 +1,51 @@
-"""Which operators a runtime computes in one go: named rule sets, and the grouping they lead to.
+"""Which operators a runtime computes in one go: the grouping that a rule set leads to.
 
-A group is led by its first operator; what is fused into it costs no pass over memory of its own. The rules
-say what a kind of runtime is known to fuse, no more: what they cannot say, the fitted costs absorb.
+A group is named after its leading operator; what is fused into it costs no pass over memory of its own.
+`fusion_rules` say what a kind of runtime is known to fuse, no more: what they cannot say, fitted costs hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_pare.cost.compounds import compounds
+from onnx_pare.cost.class_table import CLASS_OF
+from onnx_pare.cost.compounds import Compound, Finder
+from onnx_pare.cost.formulas import CLASS_OF_COMPOUND
 from onnx_pare.cost.fused import fused
-from onnx_pare.cost.memory import VIEWS
+from onnx_pare.cost.fusion_rules import POINTWISE, RULES, FusionRules
+from onnx_pare.cost.patterns import readers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_CONVS = frozenset({"Conv", "ConvTranspose", "com.microsoft:FusedConv"})
-_PRODUCTS = frozenset({"Gemm", "MatMul"})
-_CHEAP = frozenset({"Clip", "LeakyRelu", "PRelu", "Relu"})
-_SIGMOIDS = frozenset({"HardSigmoid", "Sigmoid", "Tanh"})
-_GATED = frozenset({"HardSwish", "Mish", "Swish", "silu", "Gelu", "gelu", "hardswish"})
-_BINARY = frozenset({"Add", "Div", "Mul", "Sub"})
-_POINTWISE = (
-    _CHEAP
-    | _SIGMOIDS
-    | _GATED
-    | _BINARY
-    | frozenset({"Abs", "Cast", "Celu", "Elu", "Equal", "Erf", "Exp", "Log", "Max", "Min", "Neg", "Not"})
-    | frozenset({"Pow", "Reciprocal", "Selu", "Softplus", "Sqrt", "Where"})
-)
+    from onnx_pare.graph.tensor_info import TensorInfo
+
+__all__ = ["RULES", "FusionRules", "Group", "Grouped", "group"]
+
+# what element-wise operators may follow in one compiled kernel, and what may follow them
+_BEFORE_POINTWISE = frozenset({"normalization", "softmax", "copy", "resize", "pool"})
+_AFTER_POINTWISE = frozenset({"normalization", "softmax", "reduce"})
+_BARE, _SUMMED, _ACTIVATED = range(3)
 
 
-@dataclass(frozen=True)
-class FusionRules:
-    """What a kind of runtime fuses.
+@dataclass(eq=False)
+class Group:
+    """Nodes that run as one kernel, in order.
 
     Attributes:
-        after: Leading operator -> operators that are computed on its output before that is stored. Names in
-            lower case are compounds (see `compounds`): `gelu`, `silu`, `hardswish`.
-        residual: Leading operators that also add a second tensor to their output.
-        chains: Whether element-wise operators that follow each other, or that read what a normalization,
-            reduction or copy makes, run as one kernel.
-        attention: Whether product, softmax and product run as one kernel.
-        free: Operators that move no data.
-        folds_batch_norm: Whether a BatchNormalization behind a convolution goes into its weights.
+        lead: The node that gives it its class and shape.
+        nodes: All of them.
+        compound: Name of the compound that leads it, if any (see `compounds`).
     """
-
-    after: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    residual: frozenset[str] = frozenset()
-    chains: bool = False
-    attention: bool = False
-    free: frozenset[str] = VIEWS
-    folds_batch_norm: bool = True
-
-
-def _all(leaders: frozenset[str], followers: frozenset[str]) -> dict[str, frozenset[str]]:
-    return dict.fromkeys(leaders, followers)
-
-
-RULES: Mapping[str, FusionRules] = {
-    "none": FusionRules(folds_batch_norm=False),
-    "onnxruntime-cpu": FusionRules(
-        after=_all(_CONVS, _CHEAP | _SIGMOIDS) | _all(_PRODUCTS, frozenset({"Relu"})),
-        residual=_CONVS,
-    ),
-    "ncnn": FusionRules(
-        after=_all(_CONVS | _PRODUCTS, _CHEAP | _SIGMOIDS | {"HardSwish", "hardswish", "Mish"}),
-        free=VIEWS | {"Split"},
-    ),
-    "tflite": FusionRules(
-        after=_all(_CONVS | _PRODUCTS | {"Add", "Mul", "AveragePool", "MaxPool"}, frozenset({"Clip", "Relu"}))
-    ),
-    "gpu-eager": FusionRules(free=VIEWS, attention=True),
-    "gpu-compiled": FusionRules(
-        after=_all(_PRODUCTS, _POINTWISE),
-        chains=True,
-        attention=True,
-        free=VIEWS | {"Transpose", "Slice", "Split", "Expand"},
-    ),
-    "cpu-compiled": FusionRules(
-        after=_all(_CONVS | _PRODUCTS, _POINTWISE),
-        residual=_CONVS | _PRODUCTS,
-        chains=True,
-        attention=True,
-        free=VIEWS | {"Slice", "Split", "Expand"},
-    ),
-    "tensorrt": FusionRules(
-        after=_all(_CONVS | _PRODUCTS, _POINTWISE),
-        residual=_CONVS | _PRODUCTS,
-        chains=True,
-        attention=True,
-        free=VIEWS | {"Concat", "Slice", "Split"},
-    ),
-    "npu": FusionRules(
-        after=_all(_CONVS | _PRODUCTS, _POINTWISE),
-        residual=_CONVS | _PRODUCTS,
-        chains=True,
-        free=VIEWS | {"Concat", "Slice", "Split"},
-    ),
-    "mcu": FusionRules(
-        after=_all(_CONVS | _PRODUCTS | {"Add"}, frozenset({"Clip", "Relu"})),
-    ),
-}
-
-
-@dataclass
-class Group:
-    """Nodes that run as one kernel, in order; `lead` is the one that gives it its class."""
 
     lead: ir.Node
     nodes: list[ir.Node]
     compound: str = ""
+    _stage: int = _BARE
+    _position: int = 0
+    _pinned: bool = False
 
     @property
     def name(self) -> str:
@@ -127,7 +60,7 @@ class Grouped:
     """What fusion makes of a graph.
 
     Attributes:
-        groups: In the order in which they run.
+        groups: In an order in which they can run.
         alias: Value -> value whose memory it shares, for all outputs of free operators.
         stored_as: Float tensor -> quantized tensor that is stored in its place.
     """
@@ -137,101 +70,168 @@ class Grouped:
     stored_as: Mapping[str, str]
 
 
-def group(nodes: Sequence[ir.Node], constants: frozenset[str], rules: FusionRules) -> Grouped:
-    """Group the nodes of a graph (constant ones left out) by a rule set."""
-    return _Grouping(nodes, constants, rules).result()
+def group(
+    nodes: Sequence[ir.Node],
+    constants: frozenset[str],
+    infos: Mapping[str, TensorInfo],
+    rules: FusionRules,
+) -> Grouped:
+    """Group the nodes of a graph, constant ones left out; `infos` are the shapes of its values."""
+    return _Grouping(nodes, constants, infos, rules).result()
+
+
+def class_of(name: str) -> str:
+    """Return the class of a group, as far as its name alone tells; empty if it does not."""
+    return CLASS_OF_COMPOUND.get(name) or CLASS_OF.get(name, "")
 
 
 class _Grouping:
-    def __init__(self, nodes: Sequence[ir.Node], constants: frozenset[str], rules: FusionRules) -> None:
-        self._nodes, self._constants, self._rules = nodes, constants, rules
+    def __init__(
+        self,
+        nodes: Sequence[ir.Node],
+        constants: frozenset[str],
+        infos: Mapping[str, TensorInfo],
+        rules: FusionRules,
+    ) -> None:
+        self._nodes, self._constants, self._infos, self._rules = nodes, constants, infos, rules
         self._quantized = fused(nodes, constants)
-        self._compounds = compounds(nodes, constants, attention=rules.attention)
+        self._compounds = Finder(infos, constants).find(nodes, rules.compounds)
         self._alias: dict[str, str] = {}
         self._home: dict[str, Group] = {}
+        self._group_of: dict[ir.Node, Group] = {}
         self._groups: list[Group] = []
+        self._steps = 0
 
     def result(self) -> Grouped:
-        done: set[ir.Node] = set()
         for node in self._nodes:
-            if node in done:
-                continue
-            if self._is_free(node):
-                self._pass_through(node)
-                continue
             compound = self._compounds.get(node)
-            members = list(compound.nodes) if compound else [node]
-            done.update(members)
-            self._place(members, compound.name if compound else "")
-        return Grouped(self._groups, self._alias, self._quantized.stored_as)
+            if compound is not None:
+                if node is (compound.nodes[0] if compound.name == "split" else compound.nodes[-1]):
+                    self._place(compound)
+            elif self._is_free(node):
+                self._pass_through(node)
+            else:
+                self._place(Compound("", node, (node,)))
+        groups = sorted(self._groups, key=lambda each: each._position)
+        return Grouped(groups, self._alias, self._quantized.stored_as)
 
     def _is_free(self, node: ir.Node) -> bool:
-        return node in self._quantized.views or (not node.domain and node.op_type in self._rules.free)
+        if node in self._quantized.views:
+            return True
+        if node.op_type == "Gather" and "Slice" in self._rules.free:
+            index = self._infos.get((node.inputs[1] and node.inputs[1].name) or "")
+            return index is not None and index.shape == ()
+        return not node.domain and node.op_type in self._rules.free
 
     def _pass_through(self, node: ir.Node) -> None:
-        sources = [v for v in node.inputs if v is not None and v.name not in self._constants]
-        source = self._origin(sources[0].name or "") if sources else ""
+        """Let a view share the memory of what it reads; what is put together of several has its own."""
+        sources = self._activations([node])
+        if len(sources) != 1:
+            return
+        source = self._alias.get(sources[0].name or "", sources[0].name or "")
         for value in node.outputs:
             if value.name:
                 self._alias[value.name] = source
                 if source in self._home:
                     self._home[value.name] = self._home[source]
 
-    def _origin(self, name: str) -> str:
-        return self._alias.get(name, name)
-
-    def _place(self, members: list[ir.Node], compound: str) -> None:
-        host = self._host(members, compound)
+    def _place(self, new: Compound) -> None:
+        self._steps += 1
+        host = self._host(new)
         if host is None:
-            host = Group(members[-1] if compound == "attention" else members[0], [], compound)
+            made = {value for node in new.nodes for value in node.outputs}
+            inside = {value for node in new.nodes for value in node.inputs}
+            host = Group(new.lead, [], new.name, _position=self._steps, _pinned=len(made - inside) > 1)
             self._groups.append(host)
-        elif host is not self._groups[-1]:
+        elif not host._pinned:
             # it runs when the last of what it reads is there
-            self._groups.remove(host)
-            self._groups.append(host)
-        host.nodes += members
-        for node in members:
+            host._position = self._steps
+        host.nodes += new.nodes
+        for node in new.nodes:
+            self._group_of[node] = host
             self._home.update({value.name: host for value in node.outputs if value.name})
 
-    def _host(self, members: list[ir.Node], compound: str) -> Group | None:
+    def _host(self, new: Compound) -> Group | None:
         """Return the group that computes these nodes on the way, the latest one that may."""
-        inside = {value.name for node in members for value in node.outputs}
-        sources = [
-            value
-            for node in members
-            for value in node.inputs
-            if value is not None and value.name not in self._constants and value.name not in inside
-        ]
-        name = compound or members[0].op_type
-        if any(node.domain for node in members) and not compound:
-            return None
-        candidates = [
-            (self._groups.index(home), home)
-            for value in sources
-            if (home := self._home.get(value.name or "")) is not None
-            and self._may_join(home, value, name, len({v.name for v in sources}), set(members))
-        ]
-        return max(candidates, key=lambda pair: pair[0])[1] if candidates else None
+        sources = self._activations(new.nodes)
+        homes = {home: value for value in sources if (home := self._home.get(value.name or "")) is not None}
+        for home in sorted(homes, key=lambda each: -each._position):
+            if self._joins(home, homes[home], new, sources):
+                return home
+        return None
 
-    def _may_join(self, home: Group, value: ir.Value, name: str, sources: int, members: set[ir.Node]) -> bool:
-        if value.is_graph_output() or not self._read_by(value, members):
+    def _joins(self, home: Group, value: ir.Value, new: Compound, sources: Sequence[ir.Value]) -> bool:
+        if any(node.domain for node in new.nodes):
             return False
-        if name == "BatchNormalization":
-            return self._rules.folds_batch_norm and home.name in _CONVS and len(home.nodes) == 1
-        if name in _BINARY and sources > 1:
-            adds = name == "Add" and home.name in self._rules.residual
-            return adds or (self._rules.chains and self._chains(home)) or self._into(home, name)
-        return self._into(home, name) or (self._rules.chains and name in _POINTWISE and self._chains(home))
+        alone = self._is_read_only_by(value, home, new.nodes)
+        ready = alone or (home.name not in self._rules.epilogue and self._is_ready(home, sources))
+        if self._rules.chains and ready and self._chains(home, new):
+            home._pinned |= not alone
+            return True
+        maker = value.producer()
+        if not alone or home._pinned or maker is None or self._group_of.get(maker) is not home:
+            return False
+        stage = self._stage(home, new, len(sources))
+        home._stage = home._stage if stage is None else stage
+        return stage is not None
 
-    def _into(self, home: Group, name: str) -> bool:
-        return name in self._rules.after.get(home.name, frozenset())
+    def _stage(self, home: Group, new: Compound, sources: int) -> int | None:
+        """Return how far along a layer is with these nodes computed on its output; None if it cannot."""
+        name = new.name or new.lead.op_type
+        folds = (
+            sources == 1 and name in self._rules.folds.get(home.name, ()) and self._is_by_channel(new.lead)
+        )
+        if home._stage == _BARE and folds:
+            return _BARE
+        if home._stage == _BARE and sources == 2 and name == "Add" and home.name in self._rules.residual:
+            return _SUMMED
+        if home._stage < _ACTIVATED and sources == 1 and name in self._rules.after.get(home.name, ()):
+            return _ACTIVATED
+        return None
 
-    def _chains(self, home: Group) -> bool:
-        from onnx_pare.cost.op_classes import CLASS_OF
+    def _is_by_channel(self, node: ir.Node) -> bool:
+        """Return whether a node's constants are single numbers, or have one for each index of one axis."""
+        made = self._infos.get(node.outputs[0].name or "")
+        held = (
+            self._infos.get(v.name or "") for v in node.inputs if v is not None and v.name in self._constants
+        )
+        return made is not None and all(info and info.elements in (1, *made.shape) for info in held)
 
-        kind = CLASS_OF.get(home.name, "elementwise" if home.name in _POINTWISE else "")
-        return home.name in _POINTWISE or kind in ("normalization", "softmax", "copy", "resize", "pool")
+    def _chains(self, home: Group, new: Compound) -> bool:
+        """Return whether both are parts of one compiled kernel."""
+        name = new.name or new.lead.op_type
+        pointwise = home.name in POINTWISE
+        if name in POINTWISE:
+            return pointwise or class_of(home.name) in _BEFORE_POINTWISE or home.name in self._rules.epilogue
+        if pointwise and class_of(name) in _AFTER_POINTWISE:
+            home.lead, home.compound = new.lead, new.name
+            return True
+        return False
 
-    def _read_by(self, value: ir.Value, members: set[ir.Node]) -> bool:
-        """Return whether nothing but these nodes reads a value, views of it included."""
-        return all(node in members for node in value.consumers())
+    def _is_ready(self, home: Group, sources: Sequence[ir.Value]) -> bool:
+        """Return whether a group could read all of these where it runs now."""
+        others = [self._home.get(value.name or "") for value in sources]
+        return all(other is None or other is home or other._position < home._position for other in others)
+
+    def _is_read_only_by(self, value: ir.Value, home: Group, members: Sequence[ir.Node]) -> bool:
+        """Return whether nothing but these nodes reads what a group makes, by way of views or not."""
+        current: ir.Value | None = value
+        while current is not None:
+            if current.is_graph_output() or any(node not in members for node in readers(current)):
+                return False
+            maker = current.producer()
+            if maker is None or self._group_of.get(maker) is home:
+                return True
+            members = (maker,)
+            current = next(iter(self._activations(members)), None)
+        return True
+
+    def _activations(self, nodes: Sequence[ir.Node]) -> list[ir.Value]:
+        """Return what nodes read that is no constant and not made by themselves, each once."""
+        made = {value for node in nodes for value in node.outputs}
+        read = (value for node in nodes for value in node.inputs)
+        return [
+            value
+            for value in dict.fromkeys(read)
+            if value is not None and value.name not in self._constants and value not in made
+        ]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING
 
 from onnx_pare.cost.call import Call, UncountedError, call, operator
 from onnx_pare.cost.constants import constant_values, is_constant_node
+from onnx_pare.cost.formulas import CLASS_OF_COMPOUND
 from onnx_pare.cost.fusion import RULES, FusionRules, Group, Grouped, group
+from onnx_pare.cost.memory import reads as reads_of
 from onnx_pare.cost.op_classes import channels, op_class, rows, window
+from onnx_pare.cost.patterns import readers
+from onnx_pare.cost.slots import QUANTIZED
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -26,7 +31,7 @@ class Kernel:
 
     Attributes:
         name: The leading node's.
-        op: Its operator.
+        op: Its operator; in lower case a compound of several (`gelu`, `attention`, see `compounds`).
         op_class: See `op_classes`.
         nodes: How many nodes it stands for.
         macs: Multiply-accumulates; None if they cannot be counted.
@@ -38,7 +43,7 @@ class Kernel:
         rows: Positions (batch · height · width), or rows M, that the weights are applied to.
         window: Kernel area: 9 for 3×3.
         stride: The largest of its strides.
-        groups: Groups of a convolution, batch of a product.
+        groups: Groups of a convolution, batch of a product of activations.
         dtype: What it computes in: `float32`, `float16`, `int8`, ….
         zero_weights, zero_inputs: Fractions of zeros among weights, and in the activation as measured.
     """
@@ -93,7 +98,7 @@ def kernels(model: ir.Model, shapes: Shapes, cost: Cost, rules: str | FusionRule
     model = flattened(model)
     constants = constant_values(model)
     nodes = [node for node in model.graph if not is_constant_node(node, constants)]
-    grouped = group(nodes, constants, RULES[rules] if isinstance(rules, str) else rules)
+    grouped = group(nodes, constants, shapes, RULES[rules] if isinstance(rules, str) else rules)
     costs = dict(zip(nodes, cost.rows, strict=True))
     maker = _Maker(shapes, constants, costs, grouped)
     return [maker.kernel(each) for each in grouped.groups]
@@ -111,59 +116,54 @@ class _Maker:
         self._grouped = grouped
 
     def kernel(self, each: Group) -> Kernel:
-        lead, rows_ = each.lead, [self._costs[node] for node in each.nodes]
-        counted = [row.macs for row in rows_]
+        lead, costs = each.lead, [self._costs[node] for node in each.nodes]
+        counted = [row.macs for row in costs]
         macs = None if None in counted else sum(filter(None, counted))
         seen = call(lead, self._shapes)
         constant = any(v is not None and v.name in self._constants for v in lead.inputs[:2])
-        shape = _shape_facts(lead, seen)
-        dtype = self._dtype(lead)
-        kind = "attention" if each.compound == "attention" else _compound_class(each)
+        kind = CLASS_OF_COMPOUND.get(each.compound)
+        kind = kind or op_class(seen, constant_weight=constant)
+        facts = _shape_facts(lead, seen, is_product=kind in ("attention", "matmul"))
+        if facts["inner"] == 0 and macs and kind != "attention":
+            facts["inner"] = max(1, macs // max(1, facts["outer"] * facts["rows"]))
         reads, writes = self._traffic(each.nodes)
-        outer, inner = shape["outer"], shape["inner"]
-        kind = kind or op_class(seen, constant_weight=constant, macs=macs or 0)
-        if inner == 0 and macs and kind != "attention":
-            inner = max(1, macs // max(1, outer * shape["rows"]))
         return Kernel(
             name=lead.name or "",
-            op=operator(lead),
+            op=each.compound or operator(lead),
             op_class=kind,
             nodes=len(each.nodes),
             macs=macs,
             read_bytes=sum(reads.values()),
             written_bytes=sum(writes.values()),
-            weight_bytes=sum(row.weight_bytes for row in rows_),
+            weight_bytes=sum(row.weight_bytes for row in costs),
             elements=sum(info.elements for name in writes if (info := self._shapes.get(name))),
-            inner=inner,
-            outer=outer,
-            rows=shape["rows"],
-            window=shape["window"],
-            stride=shape["stride"],
-            groups=shape["groups"],
-            dtype=dtype,
+            dtype=self._dtype(lead),
             zero_weights=self._costs[lead].weight_sparsity,
             zero_inputs=self._costs[lead].input_zero_fraction or 0.0,
+            **facts,
         )
 
     def _traffic(self, nodes: Sequence[ir.Node]) -> tuple[dict[str, int], dict[str, int]]:
-        """Return the bytes of the tensors that enter and leave a group."""
+        """Return the bytes of the tensors that enter and leave a group.
+
+        Of a tensor that it reads by way of views no more is read than the views hold, or than the tensor.
+        """
         made = {value.name for node in nodes for value in node.outputs}
         members = set(nodes)
+        views: dict[str, dict[str, int]] = {}
+        for name in dict.fromkeys(name for node in nodes for name in reads_of(node)):
+            source = self._grouped.alias.get(name, name)
+            if not ({name, source} & made or name in self._constants) and name in self._shapes:
+                views.setdefault(source, {})[name] = self._bytes(name)
         reads = {
-            name: self._bytes(value.name or "")
-            for node in nodes
-            for value in node.inputs
-            if value is not None
-            and value.name not in self._constants
-            and value.name not in made
-            and (name := self._grouped.alias.get(value.name or "", value.name or "")) not in made
+            source: min(sum(parts.values()), self._bytes(source) or sum(parts.values()))
+            for source, parts in views.items()
         }
         writes = {
             value.name: self._bytes(value.name)
             for node in nodes
             for value in node.outputs
-            if value.name
-            and (value.is_graph_output() or any(user not in members for user in value.consumers()))
+            if value.name and (value.is_graph_output() or any(user not in members for user in readers(value)))
         }
         return reads, writes
 
@@ -173,27 +173,23 @@ class _Maker:
 
     def _dtype(self, lead: ir.Node) -> str:
         """Return what a node computes in: that of its output, or integers if that is how it is stored."""
-        if lead.op_type.startswith("QLinear") or "Integer" in lead.op_type:
+        if operator(lead) in QUANTIZED and lead.op_type != "MatMulNBits":
             return "int8"
         names = [value.name for value in (*lead.inputs[:1], *lead.outputs[:1]) if value is not None]
         stored = [self._shapes.get(self._grouped.stored_as.get(n, n)) for n in names if n]
         if stored and all(info is not None and info.dtype in _INTEGER for info in stored):
             return "int8"
-        own = self._costs[lead].dtype
-        return own or "float32"
+        return self._costs[lead].dtype or "float32"
 
 
-def _compound_class(each: Group) -> str:
-    return "function" if each.compound in ("gelu", "silu", "hardswish") else ""
-
-
-def _shape_facts(node: ir.Node, seen: Call) -> dict[str, int]:
+def _shape_facts(node: ir.Node, seen: Call, *, is_product: bool) -> dict[str, int]:
     try:
         inner, outer = channels(seen)
         area, stride = window(node, seen)
     except UncountedError:
         inner, outer, area, stride = 0, 1, 1, 1
-    groups = node.attributes.get_int("group", 1)
+    shape = seen.outputs[0].shape if seen.outputs and seen.outputs[0] is not None else ()
+    groups = prod(shape[:-2]) if is_product else node.attributes.get_int("group", 1)
     return {
         "inner": inner,
         "outer": max(1, outer),

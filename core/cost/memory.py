@@ -156,11 +156,12 @@ def reads(node: ir.Node) -> Iterator[str]:
         if value is not None and value.name:
             yield value.name
     for graph in attached(node).values():
-        for inside in graph:
-            yield from reads(inside)
-        for value in graph.outputs:
-            if value.name:
-                yield value.name
+        inside = {value.name for value in (*graph.inputs, *graph.initializers.values())}
+        inside |= {value.name for each in graph for value in each.outputs}
+        named = (value.name for value in graph.outputs if value.name)
+        for name in (*(name for each in graph for name in reads(each)), *named):
+            if name not in inside:
+                yield name
 
 
 def _distinct(home: dict[str, _Buffer]) -> list[_Buffer]:

@@ -7,6 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from onnx_pare.cost.call import Call, operator
+from onnx_pare.cost.class_table import CLASS_OF
 from onnx_pare.cost.macs import MACS
 
 if TYPE_CHECKING:
@@ -42,51 +43,22 @@ OP_CLASSES: Mapping[str, str] = {
     "function": "one costly function an element: Sigmoid, Erf, Exp, Tanh",
     "quantize": "between float and integer: QuantizeLinear, DequantizeLinear",
     "search": "TopK, NonMaxSuppression, sorting and other data-dependent work",
+    "transform": "Fourier transforms",
+    "control": "what runs in the bodies of If, Loop, Scan, as one",
+    "other": "operators that are not known here",
 }
 
-_NAMES: Mapping[str, str] = {
-    "recurrent": "LSTM GRU RNN com.microsoft:DynamicQuantizeLSTM",
-    "attention": """Attention com.microsoft:Attention com.microsoft:QAttention
-        com.microsoft:MultiHeadAttention com.microsoft:GroupQueryAttention""",
-    "normalization": """BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization
-        LpNormalization MeanVarianceNormalization RMSNormalization SimplifiedLayerNormalization
-        com.microsoft:SkipLayerNormalization com.microsoft:SkipSimplifiedLayerNormalization
-        com.microsoft:EmbedLayerNormalization com.microsoft:QEmbedLayerNormalization com.microsoft:GroupNorm
-        com.microsoft:SkipGroupNorm""",
-    "softmax": "Softmax LogSoftmax Hardmax com.microsoft:BiasSoftmax com.microsoft:QLinearSoftmax",
-    "pool": """AveragePool MaxPool LpPool MaxUnpool MaxRoiPool com.microsoft:NhwcMaxPool
-        com.microsoft:QLinearAveragePool""",
-    "reduce": """GlobalAveragePool GlobalMaxPool GlobalLpPool ArgMax ArgMin CumSum CumProd ReduceL1 ReduceL2
-        ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
-        com.microsoft:QLinearGlobalAveragePool com.microsoft:QLinearReduceMean
-        com.microsoft:ReduceSumInteger""",
-    "resize": "Resize Upsample GridSample RoiAlign AffineGrid",
-    "quantize": """QuantizeLinear DequantizeLinear DynamicQuantizeLinear com.microsoft:QuantizeLinear
-        com.microsoft:DequantizeLinear com.microsoft:DynamicQuantizeLinear""",
-    "search": """TopK NonMaxSuppression NonZero Unique Multinomial com.microsoft:Unique
-        StringNormalizer StringSplit StringConcat RegexFullMatch Compress""",
-    "function": """Acos Acosh Asin Asinh Atan Atanh Celu Cos Cosh Elu Erf Exp Gelu HardSigmoid HardSwish Log
-        Mish Pow Selu Sigmoid Sin Sinh Softplus Softsign Sqrt SwiGLU Swish Tan Tanh RotaryEmbedding
-        com.microsoft:BiasGelu com.microsoft:FastGelu com.microsoft:Gelu com.microsoft:QuickGelu
-        com.microsoft:BiasSplitGelu com.microsoft:QLinearSigmoid com.microsoft:RotaryEmbedding""",
-    "copy": """CenterCropPad Col2Im Concat ConcatFromSequence DepthToSpace Expand EyeLike Gather
-        GatherElements GatherND OneHot Pad Range ReverseSequence Scatter ScatterElements ScatterND Slice
-        SpaceToDepth Split SplitToSequence TensorScatter Tile Transpose Trilu com.microsoft:Pad
-        com.microsoft:QLinearConcat com.microsoft:GatherBlockQuantized com.microsoft:Trilu""",
-}
-CLASS_OF: Mapping[str, str] = {op: kind for kind, names in _NAMES.items() for op in names.split()}
 _CONVOLUTIONS = frozenset(op for op in MACS if "Conv" in op)
 # a convolution's weight: input 3 where scales and zero points stand between
 _WEIGHT_SLOT = {"QLinearConv": 3, "com.microsoft:QLinearConv": 3}
 
 
-def op_class(call: Call, *, constant_weight: bool, macs: int) -> str:
+def op_class(call: Call, *, constant_weight: bool) -> str:
     """Return the class of a call.
 
     Args:
         call: The node with its shapes.
         constant_weight: Whether it multiplies with weights that do not change.
-        macs: Its MACs.
     """
     op = operator(call.node)
     if op in CLASS_OF:
@@ -97,24 +69,20 @@ def op_class(call: Call, *, constant_weight: bool, macs: int) -> str:
         if not constant_weight:
             return "matmul"
         return "fully_connected" if rows(call) <= FEW_ROWS else "linear"
-    return "elementwise" if macs == 0 else "search"
+    return "other"
 
 
 def rows(call: Call) -> int:
     """Return how many positions or rows the weights are applied to: all of the output but its channels."""
     shape = _shape(call)
-    if not shape:
-        return 1
-    channels = shape[1] if operator(call.node) in _CONVOLUTIONS and len(shape) > 1 else shape[-1]
-    return prod(shape) // max(1, channels)
+    return prod(shape) // max(1, shape[_channel_axis(call)]) if shape else 1
 
 
 def window(node: ir.Node, call: Call) -> tuple[int, int]:
     """Return kernel area and stride of a convolution or pooling; (1, 1) of anything else."""
-    if operator(node) in _CONVOLUTIONS:
+    area = prod(node.attributes.get_ints("kernel_shape", ()))
+    if operator(node) in _CONVOLUTIONS and "kernel_shape" not in node.attributes:
         area = prod(call.input(_WEIGHT_SLOT.get(operator(node), 1))[2:])
-    else:
-        area = prod(node.attributes.get_ints("kernel_shape", ()))
     return area, max(node.attributes.get_ints("strides", (1,)) or (1,))
 
 
@@ -128,8 +96,17 @@ def channels(call: Call) -> tuple[int, int]:
     if op in _CONVOLUTIONS:
         groups = node.attributes.get_int("group", 1)
         weight = call.input(_WEIGHT_SLOT.get(op, 1))
-        return (weight[0] // groups if "Transpose" in op else weight[1]), shape[1] // groups
+        area, _ = window(node, call)
+        inner = weight[0] // groups if "Transpose" in op else prod(weight[1:]) // area
+        return inner, shape[_channel_axis(call)] // groups
     return 0, (shape[-1] if shape else 1)
+
+
+def _channel_axis(call: Call) -> int:
+    """Return where the output's channels are: behind the batch for convolutions, last for all else."""
+    op = operator(call.node)
+    last = op not in _CONVOLUTIONS or "Nhwc" in op or call.integer("channels_last", 0)
+    return -1 if last or len(_shape(call)) < 2 else 1
 
 
 def _convolution(call: Call) -> str:
