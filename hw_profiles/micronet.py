@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 OPSET = 17
-# any scale does: no kernel's time depends on it
-SCALE = np.float32(0.05)
-ZERO_POINTS = {"uint8": 128, "int8": 0}
+# any scale does: no kernel's time depends on it. A zero point of 0 lets runtimes drop a Relu before it
+SCALE, ZERO = np.float32(0.05), 0
 
 
 class MicroNet:
@@ -29,41 +30,45 @@ class MicroNet:
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
         self._channels: dict[str, int] = {}
-        self._in_bytes: set[str] = set()
+        self._stored: dict[str, str] = {}
         self._names = 0
-        self.input = self._stored("input", shape[1])
+        self.input = "input"
+        self._channels[self.input] = shape[1]
 
     def conv(self, x: str, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> str:
         """Add a Conv with bias that keeps the map's size, divided by the stride."""
-        x, inputs = self._quantized(x), self._channels[x]
+        inputs = self._channels[x]
         weight = self._weight((outputs, inputs // groups, kernel, kernel), inputs // groups * kernel**2)
         edge = (kernel - 1) // 2
         made = self._add(
             "Conv",
-            [x, weight, self._bias(outputs)],
+            [self._quantized(x), weight, self._bias(outputs)],
             strides=[stride] * 2,
             pads=[edge] * 4,
             group=groups,
             kernel_shape=[kernel] * 2,
         )
-        return self._stored(made, outputs)
+        self._channels[made] = outputs
+        return made
 
     def linear(self, x: str, inputs: int, outputs: int) -> str:
         """Add a MatMul with constant weights over the last axis, in float32 with a bias."""
-        x = self._quantized(x)
-        made = self._add("MatMul", [x, self._weight((inputs, outputs), inputs)])
+        made = self._add("MatMul", [self._quantized(x), self._weight((inputs, outputs), inputs)])
         made = made if self.integers else self._add("Add", [made, self.random(outputs)])
-        return self._stored(made, outputs)
-
-    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """Add any other operator; what it makes is not stored in 8 bits."""
-        made = self._add(op, list(inputs), **attributes)
-        self._channels[made] = self._channels[inputs[0]]
+        self._channels[made] = outputs
         return made
 
-    def stored(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """Add an operator whose output is stored in 8 bits, if this network computes in integers."""
-        return self._stored(self._add(op, list(inputs), **attributes), self._channels[inputs[0]])
+    def node(self, op: str, *inputs: str, channels: int = 0, **attributes: Any) -> str:
+        """Add any other operator, computed in floating point. 0 channels: as many as it reads."""
+        made = self._add(op, list(inputs), **attributes)
+        self._channels[made] = channels or self._channels[inputs[0]]
+        return made
+
+    def stored(self, op: str, *inputs: str, channels: int = 0, **attributes: Any) -> str:
+        """Add any other operator, with its inputs stored in 8 bits if this network computes in integers."""
+        made = self._add(op, list(map(self._quantized, inputs)), **attributes)
+        self._channels[made] = channels or self._channels[inputs[0]]
+        return made
 
     def channels(self, x: str) -> int:
         """Return the length of the second axis of a map."""
@@ -103,16 +108,16 @@ class MicroNet:
         self._nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
-    def _stored(self, x: str, channels: int) -> str:
-        if self.integers:
-            scale, zero = self._constant(SCALE), self._zero("uint8")
-            x = self._add("DequantizeLinear", [self._add("QuantizeLinear", [x, scale, zero]), scale, zero])
-        self._in_bytes.add(x)
-        self._channels[x] = channels
-        return x
-
     def _quantized(self, x: str) -> str:
-        return x if x in self._in_bytes else self._stored(x, self._channels[x])
+        """Return a tensor as it is read back after it was stored in 8 bits; itself in float32."""
+        if not self.integers:
+            return x
+        if x not in self._stored:
+            scale, zero = self._constant(SCALE), self._zero("uint8")
+            stored = self._add("QuantizeLinear", [x, scale, zero])
+            self._stored[x] = self._add("DequantizeLinear", [stored, scale, zero])
+            self._channels[self._stored[x]] = self._channels[x]
+        return self._stored[x]
 
     def _weight(self, shape: tuple[int, ...], fan_in: int) -> str:
         if not self.integers:
@@ -128,7 +133,7 @@ class MicroNet:
         return self._add("DequantizeLinear", [stored, self._constant(SCALE * SCALE), zero])
 
     def _zero(self, dtype: str) -> str:
-        return self._constant(np.asarray(ZERO_POINTS[dtype], dtype))
+        return self._constant(np.asarray(ZERO, dtype))
 
     def _normal(self, *shape: int) -> Any:
         return self._rng.standard_normal(shape, dtype=np.float32)
@@ -137,3 +142,29 @@ class MicroNet:
         name = f"constant_{len(self._constants)}"
         self._constants[name] = np.asarray(value)
         return name
+
+
+# adds layers to a network and returns the name of the last output
+Layers = Callable[[MicroNet], str]
+
+
+@dataclass(frozen=True)
+class Micro:
+    """A small network to measure.
+
+    Attributes:
+        name: What it is made of.
+        shape: Of its input.
+        layers: What it consists of.
+        integers: Whether it is also measured in 8 bits.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    layers: Layers
+    integers: bool = False
+
+    def build(self, *, integers: bool) -> tuple[Any, dict[str, Any]]:
+        """Return the network as a ModelProto, and random input for it."""
+        net = MicroNet(*self.shape, integers=integers)
+        return net.model(self.layers(net)), net.feeds()
