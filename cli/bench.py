@@ -1,58 +1,66 @@
-"""`pare bench`: how fast models are on this machine."""
+"""`pare bench`: how fast models are, on this machine as measured and on others as predicted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onnx_pare.cli.console import JsonOption
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from onnx_pare.bench.latency import Latency
+    from onnx_pare.cli.bench_results import Result
+    from onnx_pare.graph.session import Feeds
     from onnx_pare.hw_profiles.profiles import Profile
+    from onnx_pare.hw_profiles.workload import Workload
+
+
+class WhatIf(str, Enum):
+    """Data types that MACs can be predicted in."""
+
+    int8 = "int8"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
 
 
 @dataclass(frozen=True)
-class Result:
-    """One model on one profile; `macs` are those of one run."""
-
-    model: Path
-    macs: int
-    profile: Profile
-    latency: Latency
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry of `results`."""
-        return {
-            "model": str(self.model),
-            "profile": self.profile.name,
-            "kind": self.profile.kind,
-            "latency_ms": self.latency.median_ms,
-            "interval": list(self.latency.interval_ms),
-            "p90_ms": self.latency.p90_ms,
-            "threads": self.latency.threads,
-            "runs": self.latency.runs,
-            "unseen_ops": [],
-            "macs": self.macs,
-        }
+class _Prepared:
+    path: Path
+    feeds: Feeds | None
+    work: Workload
 
 
 def bench(
     models: Annotated[list[str], typer.Argument(metavar="MODEL", help="ONNX files, folders or globs.")],
     profile: Annotated[
         list[str] | None,
-        typer.Option("--profile", "-p", metavar="NAME", help="Hardware profile; repeatable."),
+        typer.Option(
+            "--profile",
+            "-p",
+            metavar="NAME",
+            help="Hardware profile: local, NAME, NAME@RUNTIME or a YAML path; repeatable.",
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads inside one operator.")] = 1,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Batch; by default the model's own, or 1 if it is free.")
     ] = None,
+    dtype: Annotated[
+        WhatIf | None, typer.Option(help="What if MACs were computed in this? Predicted profiles only.")
+    ] = None,
+    compare_prediction: Annotated[
+        bool,
+        typer.Option(
+            "--compare-prediction", help="Also predict local, from what `pare profiles calibrate` found."
+        ),
+    ] = False,
+    ops: Annotated[
+        bool, typer.Option("--ops", "-v", help="Show the most expensive operators of predictions.")
+    ] = False,
     runs: Annotated[int, typer.Option(min=1, help="Timings at most; fewer once the result is sure.")] = 50,
     shape: Annotated[
         list[str] | None,
@@ -62,68 +70,73 @@ def bench(
     json: JsonOption = "",
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bars.")] = False,
 ) -> None:
-    """Count MACs and measure the latency of models on this machine, on synthetic input."""
-    from onnx_pare.bench.feeds import timing_feeds
+    """Count MACs; measure latency on this machine, on synthetic input, and predict it on others."""
     from onnx_pare.bench.latency import measure
-    from onnx_pare.cli import console
+    from onnx_pare.cli import bench_results, console
     from onnx_pare.cli.models import check_json_target, find_models
-    from onnx_pare.cost.count import count
-    from onnx_pare.graph.load import load_model
-    from onnx_pare.graph.shapes import infer, parse_shapes
-    from onnx_pare.hw_profiles.profiles import LOCAL, resolve
+    from onnx_pare.graph.shapes import parse_shapes
+    from onnx_pare.hw_profiles.workload import forecast
 
-    profiles, shapes = resolve(profile or [LOCAL.name]), parse_shapes(shape or [])
+    profiles, shapes = _profiles(profile or ["local"], compare_prediction, dtype), parse_shapes(shape or [])
     paths = find_models(models)
     check_json_target(json, paths)
-    prepared = []
-    for path in paths:
-        model = load_model(path)
-        feeds = timing_feeds(path, model, batch=batch, shapes=shapes, seed=seed)
-        macs = count(model, infer(model, {name: array.shape for name, array in feeds.items()})).macs
-        prepared.append((path, feeds, macs))
-    results = []
+    measured = any(one.device is None for one in profiles)
+    prepared = [_prepare(path, measured, batch, shapes, dtype, seed) for path in paths]
+    results: list[Result] = []
     with console.progress(not no_progress) as bars:
-        for path, feeds, macs in prepared:
-            latency = measure(path, feeds, threads=threads, runs=runs, seed=seed, progress=bars)
-            results += [Result(path, macs, one, latency) for one in profiles]
+        for one in prepared:
+            for on in profiles:
+                if on.device is not None:
+                    found = forecast(one.work, on, threads=threads)
+                    results.append(bench_results.Predicted(one.path, one.work.macs, on, found))
+                elif one.feeds is not None:
+                    timed = measure(one.path, one.feeds, threads=threads, runs=runs, seed=seed, progress=bars)
+                    results.append(bench_results.Measured(one.path, one.work.macs, on, timed))
+    results = bench_results.compared(results)
     if json:
         rows = [result.to_json() for result in results]
         console.write_json({"schema": "onnx-pare/bench/1", "results": rows}, json)
     if json != "-":
-        console.out().print(table(results))
-        said = f"one run with {threads} thread{'s' if threads > 1 else ''}, in onnxruntime; 1 MAC = 2 FLOPs"
-        console.out().print(said)
+        bench_results.show(results, threads=threads, ops=ops)
 
 
-def table(results: Sequence[Result]) -> Table:
-    """Return the table of results, models as rows."""
-    from rich.table import Table
+def _profiles(names: Sequence[str], compare_prediction: bool, dtype: WhatIf | None) -> list[Profile]:
+    """Return what to measure and predict; with `compare_prediction`, `local` both measured and predicted.
 
-    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    shown.add_column("model", overflow="fold")
-    shown.add_column("MACs", justify="right", no_wrap=True)
-    for header in ("profile", ""):
-        shown.add_column(header, no_wrap=True)
-    for header in ("median", "95 % interval", "p90"):
-        shown.add_column(header, justify="right", no_wrap=True)
-    for result in results:
-        shown.add_row(*_row(result))
-    return shown
+    Raises:
+        UsageError: A name is unknown, this machine was not calibrated, or nothing is left to predict.
+    """
+    from onnx_pare.errors import UsageError
+    from onnx_pare.hw_profiles.profiles import LOCAL, calibrated, resolve
+
+    profiles = resolve(names)
+    if compare_prediction:
+        profiles = [*(profiles if LOCAL in profiles else [LOCAL, *profiles])]
+        profiles.insert(profiles.index(LOCAL) + 1, calibrated())
+    if dtype is not None and all(one.device is None for one in profiles):
+        raise UsageError(
+            f"--dtype {dtype.value} only changes predictions, and local is measured",
+            hint="Name a predicted profile (-p), or quantize the model and measure that.",
+        )
+    return profiles
 
 
-def _row(result: Result) -> tuple[str, ...]:
-    from rich.markup import escape
+def _prepare(
+    path: Path,
+    measured: bool,
+    batch: int | None,
+    shapes: dict[str, tuple[int, ...]],
+    dtype: WhatIf | None,
+    seed: int,
+) -> _Prepared:
+    from onnx_pare.bench.feeds import timing_feeds, timing_shapes
+    from onnx_pare.graph.load import load_model
+    from onnx_pare.hw_profiles.workload import Workload
 
-    from onnx_pare.cli.units import count, duration
-
-    latency = result.latency
-    low, high = (duration(ms).removesuffix(" ms") for ms in latency.interval_ms)
-    return (
-        escape(result.model.name),
-        count(result.macs),
-        result.profile.name,
-        result.profile.kind,
-        duration(latency.median_ms),
-        f"\\[{low}, {high}]",
-        duration(latency.p90_ms),
-    )
+    model = load_model(path)
+    feeds = timing_feeds(path, model, batch=batch, shapes=shapes, seed=seed) if measured else None
+    sizes, rows, times = timing_shapes(path, model, batch=batch, shapes=shapes)
+    if feeds is not None:
+        sizes = {name: array.shape for name, array in feeds.items()}
+    what_if = None if dtype is None else dtype.value
+    return _Prepared(path, feeds, Workload.of(model, sizes, batch=rows * times, times=times, dtype=what_if))

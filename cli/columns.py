@@ -27,12 +27,17 @@ def table(columns: Columns, rows: Sequence[tuple[str, ...]], width: int | None) 
     if width is not None:
         longest = max(NAME_WIDTH, width - columns.others_width - OP_WIDTH)
         rows = [(_cut(name, longest), _op(op), *figures) for name, op, *figures in rows]
-    cells = [columns.headers, *rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
+    yield from aligned([columns.headers, *rows], columns.right)
+
+
+def aligned(lines: Sequence[tuple[str, ...]], right: Sequence[bool] = ()) -> Iterator[str]:
+    """Yield lines of cells with each column as wide as its widest, to the left where `right` does not say."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    sides = right or [False] * len(widths)
+    for line in lines:
         padded = (
-            cell.rjust(wide) if right else cell.ljust(wide)
-            for cell, wide, right in zip(line, widths, columns.right, strict=True)
+            cell.rjust(wide) if to_right else cell.ljust(wide)
+            for cell, wide, to_right in zip(line, widths, sides, strict=True)
         )
         yield " ".join(padded).rstrip()
 

@@ -117,6 +117,8 @@ def _node_json(row: NodeCost) -> dict[str, Any]:
         "macs": row.macs,
         "params": row.params,
         "weight_bytes": row.weight_bytes,
+        "read_bytes": row.read_bytes,
+        "written_bytes": row.written_bytes,
         "output_shape": None if row.output_shape is None else list(row.output_shape),
         "dtype": row.dtype,
         "weight_sparsity": row.weight_sparsity,

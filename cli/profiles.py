@@ -2,52 +2,141 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onnx_pare.cli.console import JsonOption
 
+if TYPE_CHECKING:
+    from onnx_pare.hw_profiles.profiles import Profile
+    from onnx_pare.hw_profiles.schema import Fit
+
 app = typer.Typer(help="List and show hardware profiles.", no_args_is_help=True)
+NOT_VALIDATED = "not validated"
 
 
 @app.command("list")
 def list_profiles(json: JsonOption = "") -> None:
-    """List the profiles, and whether their latencies are measured or predicted."""
+    """List the profiles, their runtimes, and the error found on models held out of the fit."""
     from onnx_pare.cli import console
-    from onnx_pare.hw_profiles.profiles import PROFILES
+    from onnx_pare.cli.columns import aligned
+    from onnx_pare.hw_profiles.profiles import find, names
 
+    profiles = [find(name) for name in names()]
     if json:
-        rows = [
-            {"name": p.name, "kind": p.kind, "title": p.title, "runtime": p.runtime}
-            for p in PROFILES.values()
-        ]
+        rows = [_listed(profile) for profile in profiles]
         console.write_json({"schema": "onnx-pare/profiles/1", "profiles": rows}, json)
     if json == "-":
         return
-    for profile in PROFILES.values():
-        console.out().print(f"{profile.name:<8} {profile.kind:<9} {profile.title}, {profile.runtime}")
+    lines = [("name", "kind", "held-out error", "runtimes", "title"), *map(_line, profiles)]
+    for line in aligned(lines):
+        console.out().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="A name that `pare profiles list` prints.")],
+    name: Annotated[str, typer.Argument(help="A name that `pare profiles list` prints, or a YAML path.")],
     json: JsonOption = "",
 ) -> None:
-    """Show what is known about one profile."""
+    """Show what is known about one profile: facts and where they come from, fits and their errors."""
     from onnx_pare.cli import console
-    from onnx_pare.hw_profiles.profiles import describe, resolve
+    from onnx_pare.hw_profiles.profiles import describe, find
 
-    facts = describe(resolve([name])[0])
+    profile = find(name)
+    facts = describe(profile)
     if json:
         console.write_json({"schema": "onnx-pare/profile/1", **facts}, json)
     if json == "-":
         return
+    lines = _pairs(facts) if profile.device is None else _device(profile, facts)
+    for line in lines:
+        console.out().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _listed(profile: Profile) -> dict[str, Any]:
+    device = profile.device
+    return {
+        "name": profile.name,
+        "kind": profile.kind,
+        "title": profile.title,
+        "runtime": profile.runtime,
+        "device_kind": device.kind if device else "cpu",
+        "runtimes": list(device.runtimes) if device else [profile.runtime],
+        "held_out_error_percent": _errors(profile),
+    }
+
+
+def _line(profile: Profile) -> tuple[str, ...]:
+    device = profile.device
+    if device is None:
+        return profile.name, "cpu", "measured", profile.runtime, profile.title
+    shown = ", ".join(f"{name} {error:.1f} %" for name, error in _errors(profile).items())
+    return profile.name, device.kind, shown or NOT_VALIDATED, ", ".join(device.runtimes), device.title
+
+
+def _errors(profile: Profile) -> dict[str, float]:
+    """Return the held-out error of each runtime that was validated."""
+    from onnx_pare.hw_profiles.profiles import best_fit
+
+    if profile.device is None:
+        return {}
+    best = {name: best_fit(runtime.fits) for name, runtime in profile.device.runtimes.items()}
+    return {name: fit.validation.error_percent for name, fit in best.items() if fit and fit.validation}
+
+
+def _pairs(facts: Mapping[str, Any]) -> Iterator[str]:
     for key, value in facts.items():
-        console.out().print(f"{key.replace('_', ' '):<16} {_text(value)}")
+        yield f"{key.replace('_', ' '):<18} {_text(value)}"
+
+
+def _device(profile: Profile, facts: Mapping[str, Any]) -> Iterator[str]:
+    yield from _pairs({"name": profile.name, "title": profile.title, "kind": facts["device_kind"]})
+    yield "\nfacts"
+    for key, value in facts["facts"].items():
+        if key == "cores":
+            yield from (f"  {'cores':<18} {_cores(each)}" for each in value)
+        else:
+            yield f"  {key.replace('_', ' '):<18} {_text(value)}"
+    yield "\nsources"
+    yield from (f"  {source}" for source in facts["sources"])
+    for name, runtime in profile.known.runtimes.items():
+        default = " (default)" if name == next(iter(profile.known.runtimes)) else ""
+        yield f"\n{name}{default}: costs of {runtime.costs}"
+        yield from _fits(runtime.fits)
+
+
+def _cores(cores: Mapping[str, Any]) -> str:
+    wide = cores.get("float32_flops_per_cycle")
+    width = f", {wide:g} float32 operations per cycle" if wide else ""
+    return f"{cores['count']} × {cores['name']}, {cores['clock_ghz']:g} GHz{width}"
+
+
+def _fits(fits: Sequence[Fit]) -> Iterator[str]:
+    if not fits:
+        yield f"  {NOT_VALIDATED}: no measurements, predicted from the facts alone"
+    for fit in fits:
+        threads = f"{fit.threads} thread{'s' if fit.threads > 1 else ''}"
+        rates = f"{fit.gmacs_per_s:.4g} GMAC/s, {fit.gb_per_s:.4g} GB/s, {fit.overhead_us:.3g} µs per kernel"
+        yield f"  {fit.dtype}, {threads}: {rates}; {fit.measured_models} models measured"
+        found = fit.validation
+        if found is None:
+            yield f"    {NOT_VALIDATED}"
+            continue
+        median = "" if found.median_percent is None else f", median {found.median_percent:.1f} %"
+        within = "" if found.within_20_percent is None else f", {found.within_20_percent:.0f} % within ±20 %"
+        held = f"{found.models} models held out by {found.held_out}"
+        yield f"    error {found.error_percent:.1f} % in the mean{median}{within} ({held})"
 
 
 def _text(value: Any) -> str:
     if value is None:
         return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {_text(each)}" for key, each in value.items())
+    if isinstance(value, float):
+        return f"{value:,g}"
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)

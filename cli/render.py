@@ -80,9 +80,10 @@ def _rows(report: Report) -> Iterator[Row]:
     yield amount("size", "size_bytes", before, after, units.size, ("smaller", "larger"))
     for entry in report.latency:
         how = f"{entry['kind']}, {entry['threads']} threads" if entry["threads"] > 1 else entry["kind"]
-        shown = units.duration(entry["before_ms"]), units.duration(entry["after_ms"])
+        sign = "≈ " if entry["kind"] == "predicted" else ""
+        shown = (f"{sign}{units.duration(entry[key])}" for key in ("before_ms", "after_ms"))
         change = speed(entry["speedup"], *entry["interval"])
-        yield f"latency {entry['profile']}", *shown, f"{change} {how}"
+        yield f"latency {escape(entry['profile'])}", *shown, f"{change} {how}"
     if report.accuracy is not None:
         drop = report.accuracy.before - report.accuracy.after
         change = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,6 +28,13 @@ _DERIVED = {
     "memory_gb_per_s": "memory_derivation",
     "link_gb_per_s": "link_derivation",
 }
+
+
+Value = TypeVar("Value")
+
+
+def _get(mapping: Mapping[Any, Value], dtype: str) -> Value | None:
+    return mapping.get(dtype)
 
 
 def _known_classes(names: dict[str, object]) -> None:
@@ -77,6 +85,10 @@ class Facts(Section):
     def core_count(self) -> int | None:
         """All CPU cores; None if they are not given."""
         return sum(cores.count for cores in self.cores) or None
+
+    def peak(self, dtype: str) -> float | None:
+        """Return the peak of a data type, in 10⁹ operations per second; None if it is not known."""
+        return _get(self.peak_gops, dtype)
 
     @model_validator(mode="after")
     def _derived(self) -> Facts:
@@ -129,6 +141,10 @@ class Runtime(Section):
         default_factory=dict, description="What it computes models of a data type in, where that differs."
     )
     fits: tuple[Fit, ...] = ()
+
+    def inside(self, dtype: str) -> str:
+        """Return what it computes models of a data type in."""
+        return _get(self.computes_in, dtype) or dtype
 
     @field_validator("fits")
     @classmethod
@@ -199,6 +215,14 @@ class Costs(Section):
     from_facts: dict[Dtype, FromFacts] = Field(default_factory=dict)
     thread_exponent: ThreadExponent | None = None
     unseen: Unseen = Unseen()
+
+    def general(self, dtype: str) -> FromFacts | None:
+        """Return how devices do in a data type in general; None if that was never fitted."""
+        return _get(self.from_facts, dtype)
+
+    def table(self, dtype: str) -> dict[str, OpCost] | None:
+        """Return what classes cost in a data type; None if that was never fitted."""
+        return _get(self.classes, dtype)
 
     @field_validator("fusion")
     @classmethod

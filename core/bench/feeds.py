@@ -53,6 +53,35 @@ def timing_feeds(
     return repeated(sample, inputs, rows)
 
 
+def timing_shapes(
+    path: Path,
+    model: ir.Model,
+    *,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> tuple[dict[str, tuple[int, ...]], int, int]:
+    """Return input shapes to predict at, their batch, and how many times that is the batch asked for.
+
+    Where it is not run, a model with a fixed batch can be predicted for a multiple of it.
+
+    Raises:
+        ModelError: A free dimension has no size.
+        UsageError: The batch cannot be reached, or `shapes` contradicts the model.
+    """
+    with about(path):
+        inputs = model_inputs(model, shapes)
+        sizes = input_shapes(model, shapes, batch=batch or 1)
+    rows = _rows(inputs, sizes)
+    wanted = batch or rows or 1
+    if rows is None and wanted != 1:
+        raise UsageError(f"{path}: --batch {batch}, but it has no batch axis", hint="Leave out --batch.")
+    if wanted % (rows or 1):
+        raise UsageError(
+            f"{path}: --batch {batch}, but its batch is {rows}", hint="Give a multiple of it, or none."
+        )
+    return sizes, rows or 1, wanted // (rows or 1)
+
+
 def repeated(sample: Feeds, inputs: ModelInputs, batch: int) -> Feeds:
     """Return one sample `batch` times, along the axis of each input that counts samples."""
     return sample | {

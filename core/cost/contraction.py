@@ -62,14 +62,17 @@ def _matmul(node: ir.Node, operand: int) -> int:
 
 _MATRICES = """
     Gemm MatMul MatMulInteger QLinearMatMul com.microsoft:DynamicQuantizeMatMul com.microsoft:FusedGemm
-    com.microsoft:FusedMatMul com.microsoft:MatMulInteger16 com.microsoft:MatMulIntegerToFloat
+    com.microsoft:FusedMatMul com.microsoft:FusedMatMulActivation com.microsoft:GemmFastGelu
+    com.microsoft:GemmFloat8 com.microsoft:MatMulInteger16 com.microsoft:MatMulIntegerToFloat
     com.microsoft:MatMulNBits com.microsoft:QGemm com.microsoft:TransposeMatMul
 """
 _CONVOLUTIONS = """
-    Conv ConvInteger DeformConv QLinearConv com.microsoft:FusedConv com.microsoft:QLinearConv
+    CausalConvWithState Conv ConvInteger DeformConv QLinearConv com.microsoft:FusedConv
+    com.microsoft:QLinearConv
 """
 _AXES: Mapping[str, Axis] = {
     **dict.fromkeys(_MATRICES.split(), _matmul),
     **dict.fromkeys(_CONVOLUTIONS.split(), _conv),
     "ConvTranspose": _conv_transpose,
+    "com.microsoft:ConvTransposeWithDynamicPads": _conv_transpose,
 }

@@ -13,6 +13,8 @@ from onnx_pare.cost.constants import constant_values, is_constant_node
 from onnx_pare.cost.effective import Macs, input_zero_fraction, left
 from onnx_pare.cost.macs import MACS
 from onnx_pare.cost.memory import activations, attached, subgraphs
+from onnx_pare.cost.traffic import Traffic
+from onnx_pare.cost.uncountable import UNCOUNTABLE
 from onnx_pare.cost.weights import Weight, Weights, distinct, sparsity
 from onnx_pare.cost.zero_macs import ZERO_MACS
 from onnx_pare.sparsity.metadata import read_negatives, read_zeros
@@ -32,6 +34,7 @@ class NodeCost:
         work: Multiply-accumulates, None if they cannot be counted (`uncounted` says why).
         params: Elements of the weights it reads.
         weight_bytes: Their bytes as stored; scales and zero points are not included.
+        read_bytes, written_bytes: Those of the activations it takes and makes, as stored (see `traffic`).
         output_shape: Of the first output; None if unknown.
         dtype: Element type of the first output; empty if unknown.
         weight_dtype: Element type its weights are stored in; empty without weights.
@@ -45,6 +48,8 @@ class NodeCost:
     work: Macs | None
     params: int
     weight_bytes: int
+    read_bytes: int
+    written_bytes: int
     output_shape: tuple[int, ...] | None
     dtype: str
     weight_dtype: str
@@ -191,11 +196,12 @@ class _Counter:
         self.uncounted: Counter[tuple[str, str]] = Counter()
 
     def rows(self, graph: ir.Graph) -> Iterator[NodeCost]:
-        for node in graph:
-            if not is_constant_node(node, self._constants):
-                yield self._row(node)
+        nodes = [node for node in graph if not is_constant_node(node, self._constants)]
+        traffic = Traffic(nodes, self._shapes, self._constants)
+        for node in nodes:
+            yield self._row(node, *traffic.of(node))
 
-    def _row(self, node: ir.Node) -> NodeCost:
+    def _row(self, node: ir.Node, read_bytes: int, written_bytes: int) -> NodeCost:
         first = len(self.weights)
         self.weights += self._lookup.of(node)
         reason = ""
@@ -213,6 +219,8 @@ class _Counter:
             work=work,
             params=sum(weight.params for weight in weights),
             weight_bytes=sum(weight.size_bytes for weight in weights),
+            read_bytes=read_bytes,
+            written_bytes=written_bytes,
             output_shape=info.shape if info else None,
             dtype=info.dtype if info else "",
             weight_dtype=max(weights, key=lambda weight: weight.params).dtype if weights else "",
@@ -230,7 +238,7 @@ class _Counter:
         if attached(node):
             return self._nested(node)
         if op not in ZERO_MACS:
-            raise UncountedError("no counting rule")
+            raise UncountedError(UNCOUNTABLE.get(op, "no counting rule"))
         return Macs()
 
     def _nested(self, node: ir.Node) -> Macs:

@@ -82,26 +82,20 @@ RULES: Mapping[str, FusionRules] = {
             _CONVS | _PRODUCTS | {"Add", "AveragePool", "Concat", "Div", "MaxPool", "Mul", "Sub"}, "Clip Relu"
         ),
     ),
-    # PyTorch, module by module: one kernel a module or function, views are strides,
-    # torch.nn.functional.scaled_dot_product_attention
-    "gpu-eager": FusionRules(
-        compounds=_FUNCTIONAL,
-        folds=_BIAS,
-        free=VIEWS | _SHAPES | _STRIDED,
-    ),
-    # torch.compile: what torch/_inductor/scheduler.py fuses, convolutions and products from libraries
+    # PyTorch, module by module: one kernel a module or function,
+    # torch.nn.functional.scaled_dot_product_attention; most strided views end in a copy
+    "gpu-eager": FusionRules(compounds=_FUNCTIONAL, folds=_BIAS),
+    # torch.compile: what torch/_inductor/scheduler.py fuses, convolutions and products from libraries, which
+    # want what they read in one piece
     "gpu-compiled": FusionRules(
-        compounds=_FUNCTIONAL | {"l2norm"},
-        folds=_BIAS,
-        chains=True,
-        free=VIEWS | _SHAPES | _STRIDED | {"Concat"},
+        compounds=_FUNCTIONAL | {"l2norm"}, folds=_BIAS, chains=True, free=VIEWS | _SHAPES | _STRIDED
     ),
     # the same on CPUs: torch/_inductor/fx_passes/mkldnn_fusion.py fuses into convolutions and linear layers
     "cpu-compiled": FusionRules(
         compounds=_FUNCTIONAL | {"l2norm"},
         chains=True,
         epilogue=_CONVS | _PRODUCTS,
-        free=VIEWS | _SHAPES | _STRIDED | {"Concat"},
+        free=VIEWS | _SHAPES | {"Expand", "Slice", "Split"},
     ),
     # "Layer Fusion" in NVIDIA's TensorRT developer guide: pointwise, convolution with sum, concat elimination
     "tensorrt": FusionRules(

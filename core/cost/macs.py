@@ -11,7 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from onnx_pare.cost.attention import attention, fused_attention, multi_head_attention, quantized_attention
+from onnx_pare.cost.attention import (
+    attention,
+    decoder_attention,
+    fused_attention,
+    grouped_attention,
+    linear_attention,
+    multi_head_attention,
+    ordered_attention,
+    quantized_attention,
+)
 from onnx_pare.cost.call import Call
 from onnx_pare.cost.einsum import einsum
 
@@ -62,6 +71,41 @@ def matmul_blocks(call: Call) -> int:
     return prod(call.output()) * call.integer("K", 0)
 
 
+def gated_blocks(call: Call) -> int:
+    """2 · #output · K: the gate's product and the one that it gates."""
+    return 2 * matmul_blocks(call)
+
+
+def query_key_value_blocks(call: Call) -> int:
+    """rows · (Nq + 2·Nkv) · K."""
+    width = call.integer("Nq", 0) + 2 * call.integer("Nkv", 0)
+    return prod(call.input(0)[:-1]) * width * call.integer("K", 0)
+
+
+def experts(call: Call, weights: tuple[int, ...] = (2, 4, 6)) -> int:
+    """tokens · k · (#W1 + #W2 + #W3) / experts: each token goes through k; W is experts × out × in."""
+    shapes = [call.optional(position) for position in weights]
+    tokens = prod(call.input(0)[:-1])
+    return tokens * call.integer("k", 1) * sum(prod(shape[1:]) for shape in shapes if shape)
+
+
+def packed_experts(call: Call) -> int:
+    """As `experts`, with the weights of `expert_weight_bits` packed in bytes."""
+    return experts(call, (2, 5, 8)) * 8 // call.integer("expert_weight_bits", 4)
+
+
+def coefficients(call: Call, name: str = "coefficients") -> int:
+    """rows · #coefficients, those being an attribute."""
+    shape = call.input(0)
+    rows = shape[0] if len(shape) > 1 else 1
+    return rows * len(call.node.attributes.get_floats(name, ()))
+
+
+def support_vectors(call: Call) -> int:
+    """rows · #support vectors: the kernel function of each; of a linear one its coefficients."""
+    return coefficients(call, "support_vectors") or coefficients(call)
+
+
 def recurrent(call: Call) -> int:
     """steps · batch · (#W + #R): each direction's gates multiply the step's input and the state once."""
     steps, batch = call.input(0)[:2]
@@ -87,18 +131,47 @@ MACS: Mapping[str, Rule] = {
     "RNN": Rule(recurrent, (1, 2)),
     "Einsum": Rule(einsum),
     "Attention": Rule(attention, ()),
+    "LinearAttention": Rule(linear_attention, ()),
+    "CausalConvWithState": Rule(conv),
+    "ai.onnx.preview:FlexAttention": Rule(attention, ()),
+    "ai.onnx.ml:LinearClassifier": Rule(coefficients, ()),
+    "ai.onnx.ml:LinearRegressor": Rule(coefficients, ()),
+    "ai.onnx.ml:SVMClassifier": Rule(support_vectors, ()),
+    "ai.onnx.ml:SVMRegressor": Rule(support_vectors, ()),
     "com.microsoft:FusedConv": Rule(conv),
+    "com.microsoft:NhwcConv": Rule(conv, ()),
+    "com.microsoft:NhwcFusedConv": Rule(conv, ()),
+    "com.microsoft:CausalConvWithState": Rule(conv, ()),
+    "com.microsoft:ConvTransposeWithDynamicPads": Rule(conv_transpose),
     "com.microsoft:QLinearConv": Rule(_quantized_conv, (0, 3)),
     "com.microsoft:FusedGemm": Rule(gemm),
+    "com.microsoft:GemmFastGelu": Rule(matmul),
+    "com.microsoft:GemmFloat8": Rule(gemm),
     "com.microsoft:QGemm": Rule(gemm, (0, 3)),
     "com.microsoft:FusedMatMul": Rule(fused_matmul),
+    "com.microsoft:FusedMatMulActivation": Rule(fused_matmul),
     "com.microsoft:TransposeMatMul": Rule(fused_matmul),
     "com.microsoft:MatMulInteger16": Rule(matmul),
     "com.microsoft:MatMulIntegerToFloat": Rule(matmul),
     "com.microsoft:DynamicQuantizeMatMul": Rule(matmul),
     "com.microsoft:MatMulNBits": Rule(matmul_blocks),
+    "com.microsoft:MatMulNBitsMlp": Rule(gated_blocks, ()),
+    "com.microsoft:MatMulNBitsQkv": Rule(query_key_value_blocks, ()),
+    "com.microsoft:MatMulBnb4": Rule(matmul, ()),
+    "com.microsoft:MatMulFpQ4": Rule(matmul, ()),
+    "com.microsoft:MatMulBlockQuantizedFp4Weight": Rule(matmul, ()),
+    "com.microsoft:MatMulBlockQuantizedFp8Weight": Rule(matmul, ()),
+    "com.microsoft:QOrderedMatMul": Rule(matmul, ()),
+    "com.microsoft:CDist": Rule(matmul, ()),
+    "com.microsoft:MoE": Rule(experts, ()),
+    "com.microsoft:QMoE": Rule(packed_experts, ()),
     "com.microsoft:DynamicQuantizeLSTM": Rule(recurrent, (1, 2)),
     "com.microsoft:Attention": Rule(fused_attention, ()),
     "com.microsoft:QAttention": Rule(quantized_attention, ()),
     "com.microsoft:MultiHeadAttention": Rule(multi_head_attention, ()),
+    "com.microsoft:DecoderMaskedMultiHeadAttention": Rule(decoder_attention, ()),
+    "com.microsoft:DecoderMaskedSelfAttention": Rule(fused_attention, ()),
+    "com.microsoft:GroupQueryAttention": Rule(grouped_attention, ()),
+    "com.microsoft:LinearAttention": Rule(linear_attention, ()),
+    "com.microsoft:QOrderedAttention": Rule(ordered_attention, ()),
 }

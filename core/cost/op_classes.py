@@ -48,6 +48,13 @@ OP_CLASSES: Mapping[str, str] = {
     "other": "operators that are not known here",
 }
 
+# those that do multiply-accumulates
+MAC_CLASSES = frozenset(
+    {
+        *("pointwise", "conv3x3", "conv_strided", "conv", "stem", "grouped", "depthwise"),
+        *("depthwise_large", "linear", "fully_connected", "matmul", "attention", "recurrent"),
+    }
+)
 _CONVOLUTIONS = frozenset(op for op in MACS if "Conv" in op)
 # a convolution's weight: input 3 where scales and zero points stand between
 _WEIGHT_SLOT = {"QLinearConv": 3, "com.microsoft:QLinearConv": 3}

@@ -16,7 +16,8 @@ _NORMALIZATION = """
 """
 _REDUCTION = """
     ArgMax ArgMin CumProd CumSum ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean
-    ReduceMin ReduceProd ReduceSum ReduceSumSquare TopK
+    ReduceMin ReduceProd ReduceSum ReduceSumSquare TopK NegativeLogLikelihoodLoss
+    SoftmaxCrossEntropyLoss
 """
 _POOLING = """
     AffineGrid AveragePool Col2Im GlobalAveragePool GlobalLpPool GlobalMaxPool GridSample LpPool MaxPool
@@ -33,16 +34,21 @@ _MOVING = """
     Unique Unsqueeze
 """
 _MICROSOFT = """
-    BiasAdd BiasDropout BiasGelu BiasSoftmax BiasSplitGelu DequantizeLinear DynamicQuantizeLinear
-    EmbedLayerNormalization FastGelu GatherBlockQuantized Gelu GroupNorm NhwcMaxPool Pad
-    QEmbedLayerNormalization QLinearAdd QLinearAveragePool QLinearConcat QLinearGlobalAveragePool
-    QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax QLinearWhere QuantizeLinear
-    QuickGelu ReduceSumInteger RotaryEmbedding SkipGroupNorm SkipLayerNormalization
-    SkipSimplifiedLayerNormalization Trilu Unique
+    BiasAdd BiasDropout BiasGelu BiasSoftmax BiasSplitGelu BitmaskBiasDropout BitmaskDropout ComplexMul
+    ComplexMulConj CropAndResize DequantizeBFP DequantizeLinear DequantizeWithOrder DynamicQuantizeLinear
+    EmbedLayerNormalization ExpandDims FastGelu GatedAdd GatedRMSNorm GatherBlockQuantized GatherND Gelu
+    GemmaRotaryEmbedding GridSample GroupNorm IsAllFinite MRotaryEmbedding MaxpoolWithMask MulInteger
+    NGramRepeatBlock NhwcMaxPool Pad QEmbedLayerNormalization QLinearAdd QLinearAveragePool QLinearConcat
+    QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax
+    QLinearWhere QOrderedGelu QOrderedLayerNormalization QuantizeBFP QuantizeLinear QuantizeWithOrder
+    QuickGelu RMSNormRotary Range ReduceSumInteger RelativePositionBias RemovePadding RestorePadding
+    RotaryEmbedding ScaledSiLU SkipGroupNorm SkipLayerNormalization SkipSimplifiedLayerNormalization SwiGLU
+    Tokenizer TorchEmbedding Trilu UnfoldTensor Unique
 """
 _CLASSIC = """
     ArrayFeatureExtractor Binarizer CastMap CategoryMapper DictVectorizer FeatureVectorizer Imputer
-    LabelEncoder Normalizer OneHotEncoder Scaler ZipMap
+    LabelEncoder Normalizer OneHotEncoder Scaler TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor
+    ZipMap
 """
 
 ZERO_MACS = frozenset(

@@ -34,12 +34,13 @@ class Measured:
 
 
 def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Measured:
-    """Measure the result of the passes against the original.
+    """Measure the result of the passes against the original, and predict its latency on other hardware.
 
     Latency comes last and runs alone, with the recipe's number of threads; the rest uses all processors.
 
     Raises:
-        InputError: The model does not run on the labelled data, or is no classifier.
+        InputError: The model does not run on the labelled data, or is no classifier; or a profile says nothing
+            about its speed.
     """
     from onnx_pare.bench.accuracy import accuracy_pair
     from onnx_pare.bench.fidelity import compare
@@ -52,27 +53,50 @@ def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Me
     accuracy = None
     if ready.labelled is not None:
         accuracy = accuracy_pair(original, chain.path, ready.labelled, threads=threads, progress=progress)
-    latency = _latency(ready, original, chain.path, progress)
+    latency = _latency(ready, original, chain, progress)
     gates = check(ready.job.recipe.conditions, _gate_values(before, after, fidelity, accuracy, latency))
     return Measured(before, after, fidelity, accuracy, latency, gates)
 
 
-def _latency(ready: Plan, original: Path, result: Path, progress: Progress) -> Latencies:
+def _latency(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Latencies:
     from onnx_pare.bench.latency import measure_pair
 
     bench = ready.job.recipe.benchmark
-    return [
-        measure_pair(
+    predicted = _predicted(ready, chain)
+    entries = []
+    for profile in ready.profiles:
+        if profile.name in predicted:
+            entries.append(predicted[profile.name])
+            continue
+        timed = measure_pair(
             original,
-            result,
+            chain.path,
             ready.feeds,
             threads=bench.threads,
             runs=bench.runs,
             seed=ready.job.seed,
             progress=progress,
-        ).to_json(profile.name)
-        for profile in ready.profiles
-    ]
+        )
+        entries.append(timed.to_json(profile.name))
+    return entries
+
+
+def _predicted(ready: Plan, chain: Chain) -> Mapping[str, Mapping[str, Any]]:
+    """Return the entries of all profiles that are predicted, by name."""
+    from onnx_pare.hw_profiles.speedup import forecast_pair
+    from onnx_pare.hw_profiles.workload import Workload
+
+    profiles = [profile for profile in ready.profiles if profile.device is not None]
+    if not profiles:
+        return {}
+    bench = ready.job.recipe.benchmark
+    before, after = (
+        Workload.of(model, ready.input_shapes, batch=bench.batch) for model in (ready.model, chain.model)
+    )
+    return {
+        profile.name: forecast_pair(before, after, profile, threads=bench.threads).to_json()
+        for profile in profiles
+    }
 
 
 def _gate_values(

@@ -58,7 +58,7 @@ class Plan:
         model: The model as loaded.
         samples: Calibration samples, synthetic ones if the recipe names no data.
         labelled: Labelled samples, if the recipe names any.
-        profiles: What latency is measured on.
+        profiles: What latency is measured on or predicted for.
         feeds: The input that latency is measured with: the benchmark's batch of samples.
         input_shapes: Shapes of `feeds`.
     """
@@ -83,7 +83,7 @@ def plan(job: Job) -> Plan:
     from onnx_pare.pipeline.outputs import check_outputs
 
     recipe = job.recipe
-    profiles = resolve(recipe.benchmark.profiles)
+    profiles = resolve(recipe.benchmark.profiles, recipe.folder)
     model = load_model(job.model)
     check_outputs(job)
     with about(job.model):

@@ -169,4 +169,5 @@ def _warnings(ready: Plan, passes: Sequence[Pass], chain: Chain, found: Measured
             "check the accuracy on labelled data (--eval), and skip or soften passes"
         )
     said += found.fidelity.notes
+    said += [f"{entry['profile']}: {text}" for entry in found.latency for text in entry.get("warnings", ())]
     return list(dict.fromkeys(said))

@@ -74,7 +74,8 @@ def test_inspect(command: Any, folder: Any) -> None:
     }  # fmt: skip
     for node in found["nodes"]:
         assert set(node) == {
-            "name", "op", "macs", "params", "weight_bytes", "output_shape", "dtype", "weight_sparsity",
+            "name", "op", "macs", "params", "weight_bytes", "read_bytes", "written_bytes",
+            "output_shape", "dtype", "weight_sparsity",
             "effective_macs", "input_zero_fraction", "zeros", "negatives",
         }  # fmt: skip
 

@@ -27,6 +27,7 @@ def test_summary_and_totals_have_the_keys_of_the_reports(counted: Any) -> None:
     assert cost.totals()["activation_bytes"] == 64
     row = cost.rows[0]
     assert (row.output_shape, row.dtype, row.weight_bytes) == ((2, 4), "float32", 64)
+    assert (row.read_bytes, row.written_bytes) == (32, 32)
 
 
 def test_what_depends_on_no_input_costs_nothing(counted: Any) -> None:

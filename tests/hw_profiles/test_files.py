@@ -23,6 +23,10 @@ def test_every_device_that_ships_loads(name: str) -> None:
     device = files.shipped_device(name)
     assert name == name.lower().replace("_", "-")
     assert device.sources, "say where the facts come from"
+    for runtime in device.runtimes.values():
+        for fit in runtime.fits:
+            peak = device.facts.peak(runtime.inside(fit.dtype))
+            assert peak is None or fit.gmacs_per_s <= peak / 2, "faster than its peak"
 
 
 @pytest.mark.parametrize("name", files.costs_names())

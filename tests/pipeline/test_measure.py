@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from onnx_pare.pipeline.plan import Job
 from onnx_pare.pipeline.recipe import load_recipe
 from onnx_pare.pipeline.report import Report
 from onnx_pare.pipeline.run import run
+from tests.hw_profiles.board import BOARD, know_board_costs
+
+RELUS = """<ir_version: 8, opset_import: ["": 17]>
+g (float[N, 64] x) => (float[N, 64] y) { a = Relu(x) b = Relu(a) c = Relu(b) y = Relu(c) }"""
 
 
 @pytest.fixture
@@ -36,6 +41,23 @@ def report(tmp_path: Path) -> Report:
         f"passes: [{{quantize_int8: {{select: all}}}}]\nbenchmark: {{runs: 3}}\ngates: [{gates}]\n"
     )
     return run(Job(tmp_path / "net.onnx", load_recipe(str(tmp_path / "r.yaml"))))
+
+
+def test_other_hardware_is_predicted_and_gates_see_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    know_board_costs(monkeypatch)
+    write_model(ir.from_onnx_text(RELUS), tmp_path / "net.onnx")
+    shutil.copy(BOARD, tmp_path / "board.yaml")
+    (tmp_path / "r.yaml").write_text(
+        "version: 1\npasses: [simplify]\nbenchmark: {profiles: [local, board.yaml], runs: 3}\n"
+        "gates: ['speedup[board.yaml]>=1.5', 'latency_ms[board.yaml]<=0.1', 'speedup[board.yaml]>=99']\n"
+    )
+    report = run(Job(tmp_path / "net.onnx", load_recipe(str(tmp_path / "r.yaml"))))
+    measured, predicted = report.latency
+    assert (measured["kind"], predicted["kind"]) == ("measured", "predicted")
+    assert set(measured) <= set(predicted)
+    # of four Relus one is left; each takes half an overhead of 0.1 ms
+    assert predicted["speedup"] == pytest.approx(4, rel=0.01)
+    assert [gate.passed for gate in report.gates] == [True, True, False]
 
 
 def test_every_metric_has_its_number(report: Report):
