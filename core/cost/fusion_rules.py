@@ -42,6 +42,8 @@ class FusionRules:
             normalization, reduction or copy before or behind them.
         epilogue: Leading operators whose output all that `chains` is computed on, before it is stored.
         free: Operators that move no data.
+        block: Channels of a block that convolutions compute on; grouped and depthwise ones that do not fill
+            blocks take a slower way, and are of classes of their own. 0 if there is none.
     """
 
     compounds: frozenset[str] = _ACTIVATIONS | {"layernorm"}
@@ -51,6 +53,7 @@ class FusionRules:
     chains: bool = False
     epilogue: frozenset[str] = frozenset()
     free: frozenset[str] = VIEWS | _SHAPES
+    block: int = 0
 
 
 def _all(leaders: frozenset[str], followers: str) -> dict[str, frozenset[str]]:
@@ -70,6 +73,7 @@ RULES: Mapping[str, FusionRules] = {
         after=_all(_CONVS, "Clip HardSigmoid HardSwish LeakyRelu Relu Sigmoid Tanh hardsigmoid hardswish")
         | _all(_PRODUCTS, "Elu HardSigmoid LeakyRelu Relu Selu Sigmoid Softplus Softsign Tanh")
         | _all(frozenset({"BatchNormalization"}), "Relu Sigmoid Tanh Clip"),
+        block=16,
     ),
     # tools/ncnnoptimize.cpp of ncnn: fuse_*_batchnorm, fuse_*_activation; a Split of blobs shares memory
     "ncnn": FusionRules(
