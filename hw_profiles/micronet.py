@@ -87,9 +87,10 @@ class MicroNet:
         return self._constant(np.array(values, np.int64))
 
     def model(self, output: str) -> Any:
-        """Return the network that ends at `output` as a ModelProto."""
+        """Return the network that ends at `output`, stored like all else, as a ModelProto."""
         from onnx import TensorProto, helper, numpy_helper
 
+        output = self._quantized(output)
         given = helper.make_tensor_value_info("input", TensorProto.FLOAT, self._shape)
         made = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
         weights = [numpy_helper.from_array(array, name) for name, array in self._constants.items()]

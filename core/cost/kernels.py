@@ -181,7 +181,9 @@ class _Maker:
         """Return what a node computes in: that of its output, or integers if that is how it is stored."""
         if operator(lead) in QUANTIZED and lead.op_type != "MatMulNBits":
             return "int8"
-        names = [value.name for value in (*lead.inputs[:1], *lead.outputs[:1]) if value is not None]
+        # a product of integers may be stored as floats: the scale is applied on the way
+        made = () if lead.op_type == "MatMul" else lead.outputs[:1]
+        names = [value.name for value in (*lead.inputs[:1], *made) if value is not None]
         stored = [self._shapes.get(self._grouped.stored_as.get(n, n)) for n in names if n]
         if stored and all(info is not None and info.dtype in _INTEGER for info in stored):
             return "int8"
