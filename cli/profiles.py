@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,10 +11,11 @@ import typer
 from onnx_pare.cli.console import JsonOption
 
 if TYPE_CHECKING:
+    from onnx_pare.hw_profiles.calibrate import Calibrated
     from onnx_pare.hw_profiles.profiles import Profile
     from onnx_pare.hw_profiles.schema import Fit
 
-app = typer.Typer(help="List and show hardware profiles.", no_args_is_help=True)
+app = typer.Typer(help="List, show and measure hardware profiles.", no_args_is_help=True)
 NOT_VALIDATED = "not validated"
 
 
@@ -53,6 +55,65 @@ def show(
     lines = _pairs(facts) if profile.device is None else _device(profile, facts)
     for line in lines:
         console.out().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("calibrate")
+def calibrate_command(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Where to; by default where `local` is looked for."
+        ),
+    ] = None,
+    budget: Annotated[float, typer.Option(min=1, help="Seconds it may take.")] = 60.0,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, help="Threads to measure with; repeatable. By default 1, and all physical cores."
+        ),
+    ] = None,
+    json: JsonOption = "",
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bars.")] = False,
+) -> None:
+    """Measure this machine in onnxruntime, so that latencies can be predicted for it."""
+    from onnx_pare.cli import console
+    from onnx_pare.graph.save import check_writable, publish_text
+    from onnx_pare.hw_profiles.calibrate import calibrate, device, yaml_text
+    from onnx_pare.hw_profiles.cpu import physical_cores
+    from onnx_pare.hw_profiles.local import local_profile_path
+
+    target = output or local_profile_path()
+    if output is None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(target, overwrite=True)
+    numbers = list(dict.fromkeys(threads or (1, physical_cores())))
+    with console.progress(not no_progress) as bars:
+        found = calibrate(threads=numbers, budget_s=budget, progress=bars)
+    made = device(found)
+    publish_text(yaml_text(made), target)
+    if json:
+        console.write_json(
+            {"schema": "onnx-pare/calibration/1", "written": str(target), "device": made}, json
+        )
+    if json == "-":
+        return
+    for line in _calibrated(found):
+        console.out().print(line, markup=False, highlight=False, soft_wrap=True)
+    console.out().print(f"written  {target}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _calibrated(found: Sequence[Calibrated]) -> Iterator[str]:
+    """Say what was measured, and how well networks are predicted that the fit did not see."""
+    from onnx_pare.cli.columns import aligned
+
+    lines = [("", "threads", "GMAC/s", "GB/s", "µs a kernel", "networks", "held-out error")]
+    for one in found:
+        rates = one.rates
+        speeds = (rates.work_per_s / 1e9, rates.bytes_per_s / 1e9, rates.overhead_s * 1e6)
+        shown = (f"{value:.3g}" for value in speeds)
+        error = f"{one.error_percent:.1f} %"
+        lines.append((one.dtype, str(one.threads), *shown, str(one.networks), error))
+    yield from aligned(lines)
 
 
 def _listed(profile: Profile) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+TOPOLOGY = Path("/sys/devices/system/cpu")
 UNKNOWN = "unknown"
 
 
@@ -117,6 +118,22 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def physical_cores() -> int:
+    """Return how many physical cores this process may run on; logical ones where the system does not say."""
+    if not hasattr(os, "sched_getaffinity"):
+        return usable_cores()
+    try:
+        return len({_core(number) for number in os.sched_getaffinity(0)})
+    except OSError:
+        return usable_cores()
+
+
+def _core(number: int) -> tuple[str, ...]:
+    """Return the package and core of a logical core; Linux's Documentation/ABI/stable/sysfs-devices-system-cpu."""
+    topology = TOPOLOGY / f"cpu{number}" / "topology"
+    return tuple((topology / name).read_text().strip() for name in ("physical_package_id", "core_id"))
 
 
 Reading = tuple[str, "frozenset[str] | None"]

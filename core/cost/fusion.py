@@ -99,7 +99,7 @@ class _Grouping:
         return any(home is None or not home.blocked for home in homes)
 
     def _is_free(self, node: ir.Node) -> bool:
-        if node in self._quantized.views or (self._rules.blocked and self._layout.is_reordering(node)):
+        if node in self._quantized.views or (self._rules.block and self._layout.is_reordering(node)):
             return True
         if node.op_type == "Gather" and "Slice" in self._rules.free:
             index = self._infos.get((node.inputs[1] and node.inputs[1].name) or "")
@@ -125,7 +125,7 @@ class _Grouping:
             made = {value for node in new.nodes for value in node.outputs}
             inside = {value for node in new.nodes for value in node.inputs}
             host = Group(new.lead, [], new.name, position=self._steps, pinned=len(made - inside) > 1)
-            host.blocked = self._rules.blocked and self._runs_blocked(new)
+            host.blocked = self._rules.block > 0 and self._runs_blocked(new)
             self._groups.append(host)
         elif not host.pinned:
             # it runs when the last of what it reads is there

@@ -42,8 +42,9 @@ class FusionRules:
             normalization, reduction or copy before or behind them.
         epilogue: Leading operators whose output all that `chains` is computed on, before it is stored.
         free: Operators that move no data.
-        blocked: Whether some operators keep tensors in blocks of channels, and move them in and out (see
-            `layout`).
+        block: Channels of a block in which some operators keep tensors, and move them in and out (see `layout`);
+            grouped and depthwise convolutions that do not fill blocks take a slower way, and are of classes of
+            their own. 0 if there is none.
     """
 
     compounds: frozenset[str] = _ACTIVATIONS | {"layernorm"}
@@ -53,7 +54,7 @@ class FusionRules:
     chains: bool = False
     epilogue: frozenset[str] = frozenset()
     free: frozenset[str] = VIEWS | _SHAPES
-    blocked: bool = False
+    block: int = 0
 
 
 def _all(leaders: frozenset[str], followers: str) -> dict[str, frozenset[str]]:
@@ -73,7 +74,7 @@ RULES: Mapping[str, FusionRules] = {
         after=_all(_CONVS, "Clip HardSigmoid HardSwish LeakyRelu Relu Sigmoid Tanh hardsigmoid hardswish")
         | _all(_PRODUCTS, "Elu HardSigmoid LeakyRelu Relu Selu Sigmoid Softplus Softsign Tanh")
         | _all(frozenset({"BatchNormalization"}), "Relu Sigmoid Tanh Clip"),
-        blocked=True,
+        block=16,
     ),
     # tools/ncnnoptimize.cpp of ncnn: fuse_*_batchnorm, fuse_*_activation; a Split of blobs shares memory
     "ncnn": FusionRules(

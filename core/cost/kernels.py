@@ -12,7 +12,7 @@ from onnx_pare.cost.constants import constant_values, is_constant_node
 from onnx_pare.cost.formulas import CLASS_OF_COMPOUND
 from onnx_pare.cost.fusion import RULES, FusionRules, Group, Grouped, group
 from onnx_pare.cost.memory import reads as reads_of
-from onnx_pare.cost.op_classes import channels, op_class, rows, window
+from onnx_pare.cost.op_classes import channels, op_class, rows, uneven, window
 from onnx_pare.cost.patterns import readers
 from onnx_pare.cost.slots import QUANTIZED
 
@@ -98,9 +98,10 @@ def kernels(model: ir.Model, shapes: Shapes, cost: Cost, rules: str | FusionRule
     model = flattened(model)
     constants = constant_values(model)
     nodes = [node for node in model.graph if not is_constant_node(node, constants)]
-    grouped = group(nodes, constants, shapes, RULES[rules] if isinstance(rules, str) else rules)
+    rules = RULES[rules] if isinstance(rules, str) else rules
+    grouped = group(nodes, constants, shapes, rules)
     costs = dict(zip(nodes, cost.rows, strict=True))
-    maker = _Maker(shapes, constants, costs, grouped)
+    maker = _Maker(shapes, constants, costs, grouped, rules.block)
     return [kernel for each in grouped.groups for kernel in maker.kernels(each)]
 
 
@@ -111,9 +112,10 @@ class _Maker:
         constants: frozenset[str],
         costs: Mapping[ir.Node, NodeCost],
         grouped: Grouped,
+        block: int,
     ) -> None:
         self._shapes, self._constants, self._costs = shapes, constants, costs
-        self._grouped = grouped
+        self._grouped, self._block = grouped, block
 
     def kernels(self, each: Group) -> Iterator[Kernel]:
         """Yield a group's kernel, and those that change the layout of tensors before and behind it."""
@@ -153,7 +155,7 @@ class _Maker:
         return Kernel(
             name=lead.name or "",
             op=each.compound or operator(lead),
-            op_class=kind,
+            op_class=self._in_blocks(kind, facts),
             nodes=len(each.nodes),
             macs=macs,
             read_bytes=sum(reads.values()),
@@ -165,6 +167,10 @@ class _Maker:
             zero_inputs=self._costs[lead].input_zero_fraction or 0.0,
             **facts,
         )
+
+    def _in_blocks(self, kind: str, facts: Mapping[str, int]) -> str:
+        inner, outer, groups = facts["inner"], facts["outer"], facts["groups"]
+        return uneven(kind, inner=inner, outer=outer, groups=groups, block=self._block)
 
     def _traffic(self, nodes: Sequence[ir.Node]) -> tuple[dict[str, int], dict[str, int]]:
         """Return the bytes of the tensors that enter and leave a group.
@@ -198,7 +204,9 @@ class _Maker:
         """Return what a node computes in: that of its output, or integers if that is how it is stored."""
         if operator(lead) in QUANTIZED and lead.op_type != "MatMulNBits":
             return "int8"
-        names = [value.name for value in (*lead.inputs[:1], *lead.outputs[:1]) if value is not None]
+        # a product of integers may be stored as floats: the scale is applied on the way
+        made = () if lead.op_type == "MatMul" else lead.outputs[:1]
+        names = [value.name for value in (*lead.inputs[:1], *made) if value is not None]
         stored = [self._shapes.get(self._grouped.stored_as.get(n, n)) for n in names if n]
         if stored and all(info is not None and info.dtype in _INTEGER for info in stored):
             return "int8"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 FEW_ROWS = 4
 # no kernel fills its vectors with the channels of a colour image
 FEW_CHANNELS = 4
+# channels of what runtimes that compute on blocks pad to whole ones
+VECTOR = 4
 
 # class -> what it holds, as the documentation and `pare profiles show` say it
 OP_CLASSES: Mapping[str, str] = {
@@ -26,8 +28,10 @@ OP_CLASSES: Mapping[str, str] = {
     "conv": "any other convolution, transposed and deformable ones included",
     "stem": f"convolution over at most {FEW_CHANNELS} channels, as over an image",
     "grouped": "convolution in groups of more than one channel",
+    "grouped_uneven": "the same where groups do not fill the blocks of channels that the runtime computes on",
     "depthwise": "convolution of each channel by itself, up to 3x3",
     "depthwise_large": "convolution of each channel by itself, larger than 3x3",
+    "depthwise_uneven": "the same where channels do not fill the vectors of the runtime",
     "linear": "matrix product with constant weights",
     "fully_connected": f"matrix product or 1x1 convolution with constant weights of at most {FEW_ROWS} rows",
     "matmul": "product of two activations, Einsum included",
@@ -141,3 +145,19 @@ def _convolution(call: Call) -> str:
 def _shape(call: Call) -> tuple[int, ...]:
     info = call.outputs[0] if call.outputs else None
     return info.shape if info is not None else ()
+
+
+def uneven(kind: str, *, inner: int, outer: int, groups: int, block: int) -> str:
+    """Return the class of a convolution in a runtime that computes on blocks of channels.
+
+    Args:
+        kind: Its class elsewhere.
+        inner, outer: Input and output channels of a group.
+        groups: How many groups.
+        block: Channels of a block, 0 if it does not compute on blocks.
+    """
+    if block and kind == "grouped" and (inner % block or outer % block):
+        return "grouped_uneven"
+    if block and kind.startswith("depthwise") and (groups % VECTOR or outer > 1):
+        return "depthwise_uneven"
+    return kind

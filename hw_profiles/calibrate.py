@@ -1,0 +1,283 @@
+"""Measures this machine on small networks in onnxruntime, and makes its profile of them.
+
+Stacks of layers of one class and networks of well-known blocks are built, counted like any other model, and
+timed; rates and factors of classes are fitted so that predictions of their total times hold (`rates_fit`).
+What kinds of operators cost relative to each other in onnxruntime is not measured but ships with the package.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx_pare.bench.latency import WARM_SHARE, warm_up
+from onnx_pare.bench.runner import Runner
+from onnx_pare.bench.statistics import percentile
+from onnx_pare.errors import ProfileError
+from onnx_pare.graph.session import Feeds
+from onnx_pare.hw_profiles.dtypes import MAIN, computing
+from onnx_pare.hw_profiles.files import costs
+from onnx_pare.hw_profiles.micro_networks import NETWORKS
+from onnx_pare.hw_profiles.micro_stacks import STACKS
+from onnx_pare.hw_profiles.micronet import Micro
+from onnx_pare.hw_profiles.predictor import ClassCost, Rates
+from onnx_pare.hw_profiles.rates_fit import Measured, fit_rates, predicted_s
+from onnx_pare.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from onnx_pare.cost.kernels import Kernel
+
+# seconds that a model takes: of a file, its input, a number of threads, and about how long to measure
+Timer = Callable[[Path, Feeds, int, float], float]
+
+RUNTIME, COSTS = "onnxruntime", "onnxruntime-cpu"
+BUDGET_S = 60.0
+# the float32 networks are measured first, with one thread; what they may take of the budget
+MAIN_SHARE = 0.4
+FEWEST_RUNS, MOST_RUNS, FASTEST_PERCENT = 3, 100, 10.0
+# what is left for fitting and for the last network to end
+MEASURING_SHARE = 0.95
+# whole networks are what is predicted; stacks only tell classes apart
+NETWORK_NOISE, STACK_NOISE = 0.04, 0.15
+FEWEST_NETWORKS = 4
+# where the fit starts; only the ratios matter: those of a server core with 512-bit vectors
+START: Mapping[str, Rates] = {MAIN: Rates(60e9, 25e9, 4e-6), "int8": Rates(200e9, 25e9, 4e-6)}
+# networks held out are like those fitted to; models out there differ by this much more at least
+LEAST_SPREAD = 0.08
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What was found for one data type and number of threads.
+
+    Attributes:
+        dtype, threads: Which.
+        rates: Fitted to all that was measured.
+        errors: Network -> predicted / measured - 1, by a fit that did not see it.
+        networks: How many networks were measured, stacks of layers included.
+        spread: Standard deviation of log(measured / predicted) to expect.
+    """
+
+    dtype: str
+    threads: int
+    rates: Rates
+    errors: Mapping[str, float]
+    networks: int
+    spread: float
+
+    @property
+    def error_percent(self) -> float:
+        """Mean absolute error of the networks held out."""
+        return 100 * float(np.mean(np.abs(list(self.errors.values()))))
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A network that was built, written and counted."""
+
+    micro: Micro
+    path: Path
+    feeds: Feeds
+    kernels: Sequence[Kernel]
+
+
+def calibrate(
+    *,
+    threads: Sequence[int],
+    dtypes: Sequence[str] | None = None,
+    budget_s: float = BUDGET_S,
+    timer: Timer | None = None,
+    networks: Sequence[Micro] = NETWORKS,
+    stacks: Sequence[Micro] = STACKS,
+    progress: Progress | None = None,
+) -> list[Calibrated]:
+    """Measure this machine.
+
+    Args:
+        threads: Numbers of threads to measure with, each by itself.
+        dtypes: Data types to measure, `float32` first; None for all whose costs are known.
+        budget_s: How long it may take in all. Stacks are left out where time is short.
+        timer: How a model is timed; None for onnxruntime.
+        networks, stacks: What to measure.
+        progress: Where to report.
+
+    Raises:
+        ProfileError: The budget was not enough for the networks.
+    """
+    deadline = time.perf_counter() + budget_s * MEASURING_SHARE
+    runs = [(dtype, number) for number in threads for dtype in dtypes or costs(COSTS).classes]
+    found: list[Calibrated] = []
+    with tempfile.TemporaryDirectory() as folder, (progress or Silent()).task("calibrating", None) as advance:
+        prepared: dict[str, list[_Ready]] = {}
+        for index, (dtype, number) in enumerate(runs):
+            left = deadline - time.perf_counter()
+            share = MAIN_SHARE if index == 0 and len(runs) > 1 else 1 / (len(runs) - index)
+            end = time.perf_counter() + left * share
+            if dtype not in prepared:
+                prepared[dtype] = _prepare(dtype, [*networks, *stacks], Path(folder))
+            times = _measure(prepared[dtype], number, end, timer or fastest_s)
+            advance(1)
+            floats = next((one.rates for one in found if one.threads == number), None)
+            found.append(_fitted(dtype, number, prepared[dtype], times, networks, floats))
+    return found
+
+
+def _prepare(dtype: str, micros: Sequence[Micro], folder: Path) -> list[_Ready]:
+    import onnx
+    import onnx_ir as ir
+
+    from onnx_pare.cost.count import count
+    from onnx_pare.cost.kernels import kernels
+    from onnx_pare.graph.shapes import infer
+
+    integers, ready = dtype == "int8", []
+    for index, micro in enumerate(one for one in micros if one.integers or not integers):
+        proto, feeds = micro.build(integers=integers)
+        path = folder / f"{dtype}-{index}.onnx"
+        onnx.save(proto, path)
+        model = ir.serde.deserialize_model(proto)
+        shapes = infer(model, {"input": micro.shape})
+        ready.append(_Ready(micro, path, feeds, kernels(model, shapes, count(model, shapes), COSTS)))
+    return ready
+
+
+def _measure(ready: Sequence[_Ready], threads: int, end: float, timer: Timer) -> dict[str, float]:
+    """Return network -> seconds, of as many as there is time for."""
+    times: dict[str, float] = {}
+    for index, one in enumerate(ready):
+        left = end - time.perf_counter()
+        if left <= 0 and len(times) >= FEWEST_NETWORKS:
+            break
+        times[one.micro.name] = timer(one.path, one.feeds, threads, max(left, 0.0) / (len(ready) - index))
+    return times
+
+
+def fastest_s(path: Path, feeds: Feeds, threads: int, budget_s: float) -> float:
+    """Return the fastest tenth of a model's times, in CPU time where one thread works.
+
+    Other programs only make it slower.
+    """
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    end = time.perf_counter() + budget_s
+    runner = Runner(path, threads=threads)
+    warm_up(lambda: runner.run(feeds), budget_s * WARM_SHARE)
+    times: list[float] = []
+    while len(times) < FEWEST_RUNS or (len(times) < MOST_RUNS and time.perf_counter() < end):
+        start = clock()
+        runner.run(feeds)
+        times.append(clock() - start)
+    return percentile(np.array(times), FASTEST_PERCENT)
+
+
+def class_costs(dtype: str) -> dict[str, ClassCost]:
+    """Return what classes of operators cost in onnxruntime, relative to each other."""
+    return {name: ClassCost(**cost.model_dump()) for name, cost in costs(COSTS).classes[dtype].items()}
+
+
+def _fitted(
+    dtype: str,
+    threads: int,
+    ready: Sequence[_Ready],
+    times: Mapping[str, float],
+    networks: Sequence[Micro],
+    floats: Rates | None,
+) -> Calibrated:
+    whole = {micro.name for micro in networks}
+    measured = [
+        _split(
+            one,
+            times[one.micro.name],
+            dtype,
+            floats,
+            NETWORK_NOISE if one.micro.name in whole else STACK_NOISE,
+        )
+        for one in ready
+        if one.micro.name in times
+    ]
+    if sum(one.name in whole for one in measured) < FEWEST_NETWORKS:
+        raise ProfileError("too little time to measure this machine", hint="Give it a larger --budget.")
+    table = class_costs(dtype)
+    errors = {}
+    for one in measured:
+        if one.name in whole:
+            others = [other for other in measured if other is not one]
+            rates = fit_rates(others, table, START[dtype])
+            errors[one.name] = (one.known_s + predicted_s(one.kernels, table, rates)) / one.seconds - 1
+    logs = np.log1p(list(errors.values()))
+    spread = max(LEAST_SPREAD, float(np.sqrt(np.mean(logs**2))))
+    return Calibrated(dtype, threads, fit_rates(measured, table, START[dtype]), errors, len(measured), spread)
+
+
+def _split(one: _Ready, seconds: float, dtype: str, floats: Rates | None, noise: float) -> Measured:
+    """Take what is known out of a network: what an int8 network computes in float32."""
+    own = [kernel for kernel in one.kernels if computing(kernel) == dtype]
+    rest = [kernel for kernel in one.kernels if computing(kernel) != dtype]
+    known_s = predicted_s(rest, class_costs(MAIN), floats) if floats is not None else 0.0
+    return Measured(one.micro.name, own, seconds, min(known_s, 0.9 * seconds), noise)
+
+
+def device(found: Sequence[Calibrated]) -> dict[str, Any]:
+    """Return this machine's profile as the YAML file of a device holds it (see `schema.Device`)."""
+    import onnxruntime as ort
+
+    from onnx_pare.hw_profiles.cpu import features
+
+    cpu = features()
+    facts = {} if cpu.flags is None or cpu.family != "x86" else {"int8_dot_product": not cpu.saturates()}
+    return {
+        "title": f"this machine: {cpu.name}, {cpu.cores} cores",
+        "kind": "cpu",
+        "facts": facts,
+        "sources": [f"pare profiles calibrate, onnxruntime {ort.__version__}, {time.strftime('%Y-%m-%d')}"],
+        "runtimes": {RUNTIME: {"costs": COSTS, "fits": [_fit(one) for one in found]}},
+    }
+
+
+def _fit(one: Calibrated) -> dict[str, Any]:
+    errors = np.abs(list(one.errors.values())) * 100
+    return {
+        "dtype": one.dtype,
+        "threads": one.threads,
+        "gmacs_per_s": _rounded(one.rates.work_per_s / 1e9),
+        "gb_per_s": _rounded(one.rates.bytes_per_s / 1e9),
+        "overhead_us": _rounded(one.rates.overhead_s * 1e6),
+        "factors": {name: _rounded(factor) for name, factor in one.rates.factors.items()},
+        "spread": _rounded(one.spread),
+        "batch": [1, 1],
+        "measured_models": one.networks,
+        "validation": {
+            "error_percent": _rounded(one.error_percent),
+            "median_percent": _rounded(float(np.median(errors))),
+            "within_20_percent": _rounded(100 * float(np.mean(errors <= 20))),
+            "models": len(errors),
+            "held_out": "small networks, one at a time",
+        },
+    }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def yaml_text(made: Mapping[str, Any]) -> str:
+    """Return the text of the file of a device.
+
+    Raises:
+        ProfileError: It is no profile.
+    """
+    import yaml
+
+    from onnx_pare.documents.section import validate
+    from onnx_pare.hw_profiles.schema import Device
+
+    validate(Device, made)
+    text: str = yaml.safe_dump(
+        dict(made), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+    )
+    return text
