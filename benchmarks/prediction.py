@@ -36,7 +36,7 @@ from fit_profiles import chosen, device_points  # noqa: E402
 from kinds import KINDS, Kind, Result, results  # noqa: E402
 from published import Floats, Graphs, Table  # noqa: E402
 
-from onnx_pare.hw_profiles.fitting import Models, Prior, fit  # noqa: E402
+from fitting import Models, Prior, fit  # noqa: E402
 
 
 def main() -> int:

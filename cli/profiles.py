@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnx_pare.cli.console import JsonOption
+from onnx_pare.cli.profiles_fit import fit as fit_command
 
 if TYPE_CHECKING:
     from onnx_pare.hw_profiles.calibrate import Calibrated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from onnx_pare.hw_profiles.schema import Fit
 
 app = typer.Typer(help="List, show and measure hardware profiles.", no_args_is_help=True)
+app.command("fit")(fit_command)
 NOT_VALIDATED = "not validated"
 
 
@@ -165,7 +167,7 @@ def _device(profile: Profile, facts: Mapping[str, Any]) -> Iterator[str]:
     for name, runtime in profile.known.runtimes.items():
         default = " (default)" if name == next(iter(profile.known.runtimes)) else ""
         yield f"\n{name}{default}: costs of {runtime.costs}"
-        yield from _fits(runtime.fits)
+        yield from fit_lines(runtime.fits)
 
 
 def _cores(cores: Mapping[str, Any]) -> str:
@@ -174,7 +176,8 @@ def _cores(cores: Mapping[str, Any]) -> str:
     return f"{cores['count']} × {cores['name']}, {cores['clock_ghz']:g} GHz{width}"
 
 
-def _fits(fits: Sequence[Fit]) -> Iterator[str]:
+def fit_lines(fits: Sequence[Fit]) -> Iterator[str]:
+    """Yield what is said of fits: rates and errors."""
     if not fits:
         yield f"  {NOT_VALIDATED}: no measurements, predicted from the facts alone"
     for fit in fits:

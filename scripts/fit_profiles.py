@@ -22,7 +22,7 @@ import yaml
 from kinds import KINDS, Kind, Result, results
 from published import Floats, Graphs
 
-from onnx_pare.hw_profiles.fitting import Fitted
+from fitting import Fitted
 from onnx_pare.hw_profiles.predictor import CLASSES, INDEX, ClassCost
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,7 +12,7 @@ import numpy as np
 import published
 from published import Floats, Graphs, Run, Table
 
-from onnx_pare.hw_profiles.fitting import (
+from fitting import (
     CENTRE,
     COMPUTE,
     INNER,
