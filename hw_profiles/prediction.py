@@ -11,14 +11,12 @@ import numpy as np
 
 from onnx_pare.hw_profiles.dtypes import as_dtype, computing
 from onnx_pare.hw_profiles.predictor import ClassCost, KernelTimes, kernel_times
-from onnx_pare.hw_profiles.rates import GIGA, Basis, basis
+from onnx_pare.hw_profiles.rates import GIGA, Z80, Basis, basis
 
 if TYPE_CHECKING:
     from onnx_pare.cost.kernels import Kernel
     from onnx_pare.hw_profiles.profiles import Profile
 
-# the normal distribution holds 80 % within so many standard deviations
-Z80 = 1.2815515655446004
 TOP = 5
 BOUNDS = ("compute", "memory", "overhead")
 MS = 1e3
