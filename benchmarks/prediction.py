@@ -206,10 +206,21 @@ def call_int8(found: list[Result]) -> None:
     )
 
 
+def expected_rates(rates: Floats, others: list[tuple[int, Any]], peaks: Any) -> tuple[Floats, float]:
+    """Return the logarithms of F, B and o by what other devices reach of their peaks, and how sure F is."""
+    known = rates[[run for run, _ in others]]
+    reached = known[:, 0] - np.log([peak for _, (peak, _) in others])
+    work = np.median(reached) + np.log(peaks[0])
+    memory = work + np.median(known[:, 1] - known[:, 0])
+    launch = np.median(known[:, 2] + known[:, 0]) - work
+    return np.array([work, memory, launch]), float(np.std(reached, ddof=1))
+
+
 def facts_alone(kind: Kind, result: Result, devices: Mapping[str, Any]) -> None:
     """Predict each device by its facts and what others reach of theirs; then with one of its models measured."""
     points = device_points(kind, result, devices)
-    alone, one = [], []
+    alone: list[tuple[str, float]] = []
+    one: list[dict[str, float]] = []
     for name, _, peaks in points:
         pattern = next(devices[r][name] for r in kind.runtimes if name in devices[r])
         own = list(chosen(kind, result, pattern).values())
@@ -217,10 +228,7 @@ def facts_alone(kind: Kind, result: Result, devices: Mapping[str, Any]) -> None:
         rest = [i for i, run in enumerate(result.table.runs) if run.device not in same]
         base = fit(result.models, result.table.seconds[rest], result.part.prior)
         others = [(rest.index(i), p) for n, i, p in points if n != name and i in rest]
-        shares = np.array([base.rates[i, :2] - np.log(p) for i, p in others])
-        overhead = np.median([base.rates[i, 2] for i, _ in others])
-        rates = np.append(np.median(shares, axis=0) + np.log(peaks), overhead)
-        spread = float(np.std(shares[:, 0], ddof=1))
+        rates, spread = expected_rates(base.rates, others, peaks)
         factors = base.factors.mean(axis=0)[None]
         measured = result.table.seconds[own[0]]
         known = np.flatnonzero(np.isfinite(measured))
@@ -229,27 +237,34 @@ def facts_alone(kind: Kind, result: Result, devices: Mapping[str, Any]) -> None:
             fit_table=False,
             rates=rates[None],
             factors=factors,
-            rates_spread=(spread, spread, 1.0),
-            factor_spread=0.1,
+            rates_spread=(spread, 0.3, 0.3),
+            factor_spread=0.05,
         )
         guess = fit(result.models, np.full((1, len(measured)), np.nan), prior).seconds(result.models)[0]
         alone.append((name, float(np.mean(np.abs(guess[known] / measured[known] - 1)))))
-        after = []
+        after = {}
         for model in known:
             single = np.full((1, len(measured)), np.nan)
             single[0, model] = measured[model]
             refined = fit(result.models, single, prior).seconds(result.models)[0]
             rest_of = known[known != model]
-            after.append(float(np.mean(np.abs(refined[rest_of] / measured[rest_of] - 1))))
-        one.append(float(np.mean(after)))
+            after[result.table.names[model]] = float(
+                np.mean(np.abs(refined[rest_of] / measured[rest_of] - 1))
+            )
+        one.append(after)
     errors = [error for _, error in alone]
     print(
         f"ncnn, facts alone: mean {np.mean(errors):.1%}, median over {len(errors)} devices {np.median(errors):.1%}"
     )
     print("   " + ", ".join(f"{name} {error:.0%}" for name, error in alone))
-    print(
-        f"ncnn, after one measurement (each model in turn): mean {np.mean(one):.1%}, median {np.median(one):.1%}"
-    )
+    every = [error for after in one for error in after.values()]
+    print(f"ncnn, one model measured: mean {np.mean(every):.1%}, median {np.median(every):.1%}; by model:")
+    for name in result.table.names:
+        errors = [after[name] for after in one if name in after]
+        if errors:
+            print(
+                f"   {name:20} {len(errors):2} devices: {np.mean(errors):.1%}, median {np.median(errors):.1%}"
+            )
 
 
 if __name__ == "__main__":

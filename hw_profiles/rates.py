@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, hypot, inf, log
+from math import exp, hypot, log
 from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ProfileError
@@ -13,7 +13,7 @@ from onnx_pare.hw_profiles.predictor import ClassCost, Rates
 
 if TYPE_CHECKING:
     from onnx_pare.hw_profiles.profiles import Profile
-    from onnx_pare.hw_profiles.schema import Facts, Fit, ThreadExponent
+    from onnx_pare.hw_profiles.schema import Facts, Fit, FromFacts, ThreadExponent
 
 GIGA, MICRO = 1e9, 1e-6
 # the normal distribution holds 80 % within so many standard deviations
@@ -168,25 +168,27 @@ def _from_facts(profile: Profile, dtype: str, threads: int) -> Basis | None:
     facts, costs = profile.known.facts, profile.costs
     inside = profile.on.inside(dtype)
     share, peak = costs.general(dtype) or costs.general(inside), facts.peak(inside)
-    if share is None or peak is None or (facts.memory_gb_per_s is None and not _on_chip(profile)):
+    if share is None or peak is None or (share.memory_share and facts.memory_gb_per_s is None):
         return None
     used, notes = _threads_used(profile, threads)
     exponent = costs.thread_exponent
     compute, memory = (exponent.compute, exponent.memory) if exponent else (1.0, 0.0)
-    peak *= _part_of_peak(facts, used) * used ** (compute - 1)
+    one = share.peak_share * peak / 2 * GIGA * _part_of_peak(facts, 1)
+    many = share.peak_share * peak / 2 * GIGA * _part_of_peak(facts, used) * used ** (compute - 1)
     rates = Rates(
-        work_per_s=share.peak_share * peak / 2 * GIGA,
-        bytes_per_s=share.memory_share * (facts.memory_gb_per_s or inf) * used**memory * GIGA,
-        overhead_s=share.overhead_us * MICRO,
+        work_per_s=many,
+        bytes_per_s=_bytes_per_s(share, facts, one) * used**memory,
+        overhead_s=share.macs_per_launch / one,
         factors={},
     )
     notes = (*notes, "not validated: predicted from the device's facts alone")
     return Basis(dtype, rates, _costs(profile, dtype), share.spread, notes=notes)
 
 
-def _on_chip(profile: Profile) -> bool:
-    """Return whether memory is so near that a device without a bandwidth is predicted by its work alone."""
-    return profile.known.kind in ("mcu", "npu")
+def _bytes_per_s(share: FromFacts, facts: Facts, work_per_s: float) -> float:
+    if share.bytes_per_mac is not None:
+        return share.bytes_per_mac * work_per_s
+    return (share.memory_share or 0.0) * (facts.memory_gb_per_s or 0.0) * GIGA
 
 
 def _threads_used(profile: Profile, threads: int) -> tuple[int, tuple[str, ...]]:

@@ -205,31 +205,34 @@ def from_facts(kind: Kind, found: Sequence[Result]) -> dict[str, Any]:
         return {}
     rates = np.array([result.fitted.rates[run] for _, run, _ in points])
     peaks = np.log(np.array([peak for *_, peak in points]))
-    shares = rates[:, :2] - np.where(np.isfinite(peaks), peaks, 0.0)
+    reached, of_bandwidth = (rates[:, :2] - peaks).T
+    per_mac, launch = rates[:, 1] - rates[:, 0], rates[:, 2] + rates[:, 0]
     own = result.log_errors[[run for _, run, _ in points]]
     model_spread = float(np.nanquantile(np.abs(own), 0.8)) / Z80
-    device_spread = float(np.std(shares[:, 0], ddof=1))
-    peak, memory = np.exp(np.median(shares, axis=0))
-    return {
-        result.part.dtype: {
-            "peak_share": digits(min(1.0, float(peak))),
-            "memory_share": digits(min(1.0, float(memory))) if np.isfinite(peaks).all() else 1.0,
-            "overhead_us": digits(float(np.exp(np.median(rates[:, 2]))) * kind.batch * 1e6),
-            "spread": digits(float(np.hypot(model_spread, device_spread))),
-        }
-    }
+    entry = {"peak_share": min(1.0, float(np.exp(np.median(reached))))}
+    if np.isfinite(of_bandwidth).all() and of_bandwidth.std() < per_mac.std():
+        entry["memory_share"] = min(1.0, float(np.exp(np.median(of_bandwidth))))
+    else:
+        entry["bytes_per_mac"] = float(np.exp(np.median(per_mac)))
+    entry["macs_per_launch"] = float(np.exp(np.median(launch))) * kind.batch
+    entry["spread"] = float(np.hypot(model_spread, np.std(reached, ddof=1)))
+    return {result.part.dtype: {key: digits(value) for key, value in entry.items()}}
 
 
 def chosen(kind: Kind, result: Result, pattern: str) -> dict[int, int]:
-    """Return for each number of threads the run that stands for a device: of the most models, then the last."""
-    at: dict[int, int] = {}
+    """Return for each number of threads the run that stands for a device.
+
+    It is that of the most models; of several that on the fast cores only (ncnn's powersave 2); of several the
+    last.
+    """
+    best: dict[int, tuple[int, bool, int]] = {}
     models = np.isfinite(result.table.seconds).sum(axis=1)
     for index, run in enumerate(result.table.runs):
         if re.search(pattern, kind.key(run)):
             threads = kind.threads(run)
-            if threads not in at or models[index] >= models[at[threads]]:
-                at[threads] = index
-    return at
+            rank = (int(models[index]), run.label.endswith("powersave 2"), index)
+            best[threads] = max(rank, best.get(threads, rank))
+    return {threads: rank[-1] for threads, rank in best.items()}
 
 
 def write_fits(kind: Kind, found: Sequence[Result], runtime: str, name: str, pattern: str) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from math import hypot, inf, log, sqrt
+from math import hypot, log, sqrt
 
 import pytest
 
@@ -87,11 +87,15 @@ def test_facts_know_int8_only_with_its_own_peak_and_share(from_facts: Profile, d
     assert basis(blunt, "int8", 1).assumed
 
 
-def test_chips_without_a_known_bandwidth_are_predicted_by_their_work(device: Device) -> None:
+def test_chips_without_a_known_bandwidth_go_by_bytes_for_each_mac(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = {"peak_share": 0.25, "bytes_per_mac": 4.0, "macs_per_launch": 0.0, "spread": 0.2}
+    know_board_costs(monkeypatch, from_facts={"int8": share})
     facts = device.facts.model_copy(update={"memory_gb_per_s": None, "peak_gops": {"int8": 384.0}})
     chip = device.model_copy(update={"facts": facts, "kind": "mcu"})
     found = basis(of_device("b", chip, "facts"), "float32", 1)
-    assert (found.dtype, found.rates.bytes_per_s) == ("int8", inf)
+    assert (found.dtype, found.rates.bytes_per_s) == ("int8", pytest.approx(4 * 16e9))
     assert found.notes[-1] == "facts is known for int8 only: what is float32 is predicted as if it were int8"
 
 
