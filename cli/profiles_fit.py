@@ -57,7 +57,7 @@ def fit(
         console.write_json(written, json)
     if json == "-":
         return
-    for line in fit_lines(_new_fits(device, profile, timed)):
+    for line in fit_lines(_new_fits(device, profile, timed), threads=device.kind == "cpu"):
         console.out().print(line, markup=False, highlight=False, soft_wrap=True)
     console.out().print(f"written  {target}", markup=False, highlight=False, soft_wrap=True)
 

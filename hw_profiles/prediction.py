@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, hypot
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,12 @@ import numpy as np
 
 from onnx_pare.hw_profiles.dtypes import as_dtype, computing
 from onnx_pare.hw_profiles.predictor import ClassCost, KernelTimes, kernel_times
-from onnx_pare.hw_profiles.rates import GIGA, Basis, basis
+from onnx_pare.hw_profiles.rates import GIGA, Z80, Basis, basis
 
 if TYPE_CHECKING:
     from onnx_pare.cost.kernels import Kernel
     from onnx_pare.hw_profiles.profiles import Profile
 
-# the normal distribution holds 80 % within so many standard deviations
-Z80 = 1.2815515655446004
 TOP = 5
 BOUNDS = ("compute", "memory", "overhead")
 MS = 1e3
@@ -35,6 +33,8 @@ class OpTime:
         ms: Its time.
         share: That over the model's.
         bound: What takes longest in it: `compute`, `memory` or `overhead`.
+        flops: 2 a MAC; where it does none, one an element that it makes.
+        moved_bytes: What it reads and writes, weights included.
     """
 
     name: str
@@ -43,6 +43,8 @@ class OpTime:
     ms: float
     share: float
     bound: str
+    flops: float
+    moved_bytes: float
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -69,6 +71,7 @@ class Prediction:
         error_percent: Mean absolute error on held-out models that was found for the fit (the worst of them
             where data types are mixed); None if any part was not validated.
         notes: What was assumed, in sentences.
+        bases: What it was predicted from, one for each data type.
     """
 
     latency_ms: float
@@ -78,6 +81,7 @@ class Prediction:
     unseen_ops: tuple[str, ...]
     error_percent: float | None
     notes: tuple[str, ...]
+    bases: tuple[Basis, ...] = ()
 
     @property
     def interval_ms(self) -> tuple[float, float]:
@@ -113,6 +117,7 @@ def predict(kernels: Sequence[Kernel], profile: Profile, *, threads: int = 1, ba
         unseen_ops=tuple(sorted({k.op for k, new in zip(run, unseen, strict=True) if new})),
         error_percent=_error(own),
         notes=tuple(dict.fromkeys(note for b in _distinct(own) for note in _notes(b, batch))),
+        bases=tuple(_distinct(own)),
     )
 
 
@@ -148,7 +153,9 @@ def _times(run: Sequence[Kernel], own: Sequence[Basis], unseen: Mapping[str, flo
 def _op_time(kernel: Kernel, times: KernelTimes, index: int) -> OpTime:
     parts = (times.compute_s[index], times.memory_s[index], times.overhead_s[index])
     bound = BOUNDS[int(np.argmax(parts))]
-    return OpTime(kernel.name, kernel.op, kernel.op_class, float(times.total_s[index]) * MS, 0.0, bound)
+    ms, flops = float(times.total_s[index]) * MS, float(2 * kernel.macs if kernel.macs else kernel.elements)
+    moved = float(kernel.traffic_bytes)
+    return OpTime(kernel.name, kernel.op, kernel.op_class, ms, 0.0, bound, flops, moved)
 
 
 def _streamed(run: Sequence[Kernel], profile: Profile) -> list[OpTime]:
@@ -160,12 +167,11 @@ def _streamed(run: Sequence[Kernel], profile: Profile) -> list[OpTime]:
     if beyond <= 0:
         return []
     ms = beyond / (facts.link_gb_per_s * GIGA) * MS
-    return [OpTime("weights that do not fit on the chip", "weights", "copy", ms, 0.0, "memory")]
+    return [OpTime("weights that do not fit on the chip", "weights", "copy", ms, 0.0, "memory", 0.0, beyond)]
 
 
 def _with_share(op: OpTime, total_ms: float) -> OpTime:
-    share = op.ms / total_ms if total_ms else 0.0
-    return OpTime(op.name, op.op, op.op_class, op.ms, share, op.bound)
+    return replace(op, share=op.ms / total_ms if total_ms else 0.0)
 
 
 def _spread(

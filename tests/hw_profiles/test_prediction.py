@@ -4,8 +4,9 @@ from math import exp, hypot
 
 import pytest
 
-from onnx_pare.hw_profiles.prediction import Z80, interval, predict
+from onnx_pare.hw_profiles.prediction import interval, predict
 from onnx_pare.hw_profiles.profiles import Profile, of_device
+from onnx_pare.hw_profiles.rates import Z80
 from onnx_pare.hw_profiles.schema import Device
 from tests.hw_profiles.board import made
 
