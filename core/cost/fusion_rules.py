@@ -102,7 +102,7 @@ RULES: Mapping[str, FusionRules] = {
         epilogue=_CONVS | _PRODUCTS,
         free=VIEWS | _SHAPES | {"Expand", "Slice", "Split"},
     ),
-    # "Layer Fusion" in NVIDIA's TensorRT developer guide: pointwise, convolution with sum, concat elimination
+    # "Layer Fusion Catalog" of TensorRT's documentation: pointwise, convolution with sum, concat elimination
     "tensorrt": FusionRules(
         compounds=_FUNCTIONAL | {"l2norm", "product"},
         chains=True,
