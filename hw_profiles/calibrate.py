@@ -78,7 +78,7 @@ class Calibrated:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class Ready:
     """A network that was built, written and counted."""
 
     micro: Micro
@@ -114,13 +114,13 @@ def calibrate(
     runs = [(dtype, number) for number in threads for dtype in dtypes or costs(COSTS).classes]
     found: list[Calibrated] = []
     with tempfile.TemporaryDirectory() as folder, (progress or Silent()).task("calibrating", None) as advance:
-        prepared: dict[str, list[_Ready]] = {}
+        prepared: dict[str, list[Ready]] = {}
         for index, (dtype, number) in enumerate(runs):
             left = deadline - time.perf_counter()
             share = MAIN_SHARE if index == 0 and len(runs) > 1 else 1 / (len(runs) - index)
             end = time.perf_counter() + left * share
             if dtype not in prepared:
-                prepared[dtype] = _prepare(dtype, [*networks, *stacks], Path(folder))
+                prepared[dtype] = prepare(dtype, [*networks, *stacks], Path(folder))
             times = _measure(prepared[dtype], number, end, timer or fastest_s)
             advance(1)
             floats = next((one.rates for one in found if one.threads == number), None)
@@ -128,7 +128,8 @@ def calibrate(
     return found
 
 
-def _prepare(dtype: str, micros: Sequence[Micro], folder: Path) -> list[_Ready]:
+def prepare(dtype: str, micros: Sequence[Micro], folder: Path) -> list[Ready]:
+    """Build, write and count those networks that are measured in a data type."""
     import onnx
     import onnx_ir as ir
 
@@ -143,11 +144,11 @@ def _prepare(dtype: str, micros: Sequence[Micro], folder: Path) -> list[_Ready]:
         onnx.save(proto, path)
         model = ir.serde.deserialize_model(proto)
         shapes = infer(model, {"input": micro.shape})
-        ready.append(_Ready(micro, path, feeds, kernels(model, shapes, count(model, shapes), COSTS)))
+        ready.append(Ready(micro, path, feeds, kernels(model, shapes, count(model, shapes), COSTS)))
     return ready
 
 
-def _measure(ready: Sequence[_Ready], threads: int, end: float, timer: Timer) -> dict[str, float]:
+def _measure(ready: Sequence[Ready], threads: int, end: float, timer: Timer) -> dict[str, float]:
     """Return network -> seconds, of as many as there is time for."""
     times: dict[str, float] = {}
     for index, one in enumerate(ready):
@@ -183,7 +184,7 @@ def class_costs(dtype: str) -> dict[str, ClassCost]:
 def _fitted(
     dtype: str,
     threads: int,
-    ready: Sequence[_Ready],
+    ready: Sequence[Ready],
     times: Mapping[str, float],
     networks: Sequence[Micro],
     floats: Rates | None,
@@ -214,7 +215,7 @@ def _fitted(
     return Calibrated(dtype, threads, fit_rates(measured, table, START[dtype]), errors, len(measured), spread)
 
 
-def _split(one: _Ready, seconds: float, dtype: str, floats: Rates | None, noise: float) -> Measured:
+def _split(one: Ready, seconds: float, dtype: str, floats: Rates | None, noise: float) -> Measured:
     """Take what is known out of a network: what an int8 network computes in float32."""
     own = [kernel for kernel in one.kernels if computing(kernel) == dtype]
     rest = [kernel for kernel in one.kernels if computing(kernel) != dtype]

@@ -11,6 +11,7 @@ calibrated on. FOLDER keeps the profiles, so that a second run measures only wha
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
@@ -28,14 +29,33 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from onnx_pare.cost.class_table import CLASS_OF
 from onnx_pare.cost.kernels import Kernel
 from onnx_pare.cost.op_classes import FEW_CHANNELS, FEW_ROWS, uneven
-from onnx_pare.hw_profiles.predictor import ClassCost, Rates, Work, cost_table, factor_row, times
+from onnx_pare.hw_profiles.calibrate import COSTS, fastest_s, prepare
+from onnx_pare.hw_profiles.calibrate import START as CALIBRATION_START
+from onnx_pare.hw_profiles.dtypes import computing
+from onnx_pare.hw_profiles.micro_networks import NETWORKS
+from onnx_pare.hw_profiles.micro_stacks import STACKS
+from onnx_pare.hw_profiles.predictor import CLASSES, ClassCost, Work, cost_table, times
 
 BLOCK = 16
 MEASURE_S = 2.0
 FEWEST = 4  # kernels that a class must have
-RATES = Rates(60e9, 25e9, 4e-6)  # in whose units costs are
 START = ClassCost(1, 1, 1, 1, 1, 1, 2)
 SPREAD = np.array([2, 2, 1.5, 1, 2, 2, 2])
+INT8_SPREAD, INT8_NOISE = np.array([1.2, 1, 0.5, 0.7, 0.3, 0.3, 0.5]), 0.07
+SHAPES = slice(4, 7)  # columns of what narrow layers and small maps lose
+SIMPLEST = {
+    "round": "nearest", "select": "all", "correct_bias": False, "equalize": False, "min_sqnr_db": None,
+    "clip_weights": False, "calibration": "minmax", "per_channel": True,
+}  # fmt: skip
+INT8_GRAPHS = """
+    torchvision/mobilenet_v2 torchvision/resnet18 torchvision/shufflenet_v2_x1_0 torchvision/mobilenet_v3_small
+    timm/efficientnet_lite0 torchvision/squeezenet1_1 torchvision/regnet_x_400mf timm/ghostnet_100
+    torchvision/mnasnet0_5 ncnn/mobilenet timm/deit_tiny_patch16_224 timm/convnext_atto
+    torchvision/efficientnet_b0 torchvision/densenet121 torchvision/regnet_y_400mf torchvision/resnet50
+    ncnn/yolo-fastestv2 timm/mobilenetv3_large_100 torchvision/googlenet timm/mobilevit_xxs timm/repvgg_a0
+    timm/lcnet_100 timm/pvt_v2_b0 timm/mixnet_s timm/levit_128s ncnn/nanodet_m timm/efficientformer_l1
+    torchvision/vit_b_32 timm/hrnet_w18_small timm/poolformerv2_s12 timm/resmlp_12_224
+""".split()
 PRODUCTS = ("Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 # moved without a kernel of their own in the model: views, and changes of layout around convolutions
 LEFT_OUT = frozenset(
@@ -66,8 +86,6 @@ def measured(path: Path) -> dict[str, Any]:
     import onnx
     from fit_kernel_costs import events
     from weighted import feeds, weighted
-
-    from onnx_pare.hw_profiles.calibrate import fastest_s
 
     with tempfile.TemporaryDirectory() as folder:
         file, model = Path(folder) / "model.onnx", weighted(path)
@@ -177,35 +195,131 @@ def _product(name: str, op: str, read: Sequence[tuple[int, ...]], made: tuple[in
 
 def fit(found: Sequence[Sample]) -> tuple[ClassCost, float]:
     """Return the costs of a class, and the mean of |log error| of its kernels, weighed by their time."""
-    from scipy.optimize import least_squares
-
     work = Work.of([sample.kernel for sample in found])
     us = np.log([np.median(sample.us) for sample in found])
     share = np.array([sample.share for sample in found])
     weight = 5 * np.sqrt(np.minimum(share / share.mean(), 10))
-    start = np.log(astuple(START))
+    start = np.array(astuple(START))
+    if not any(sample.kernel.macs for sample in found):
+        start[SHAPES] = 0
 
-    def errors(point: Any) -> Any:
-        return np.log(_seconds(work, np.exp(point)) * 1e6) - us
+    def errors(table: Any) -> Any:
+        return np.log(seconds(work, np.tile(table, (len(CLASSES), 1)), "float32") * 1e6) - us
 
-    def residuals(point: Any) -> Any:
-        return np.concatenate([errors(point) * weight, (point - start) / SPREAD])
-
-    best = least_squares(residuals, start, loss="soft_l1", f_scale=0.7, max_nfev=300).x
+    best = solve(lambda table: errors(table) * weight, start, SPREAD)
     error = float((np.abs(errors(best)) * share).sum() / share.sum())
-    return ClassCost(*(float(f"{value:.3g}") for value in np.exp(best))), error
+    return rounded(best), error
 
 
-def _seconds(work: Work, row: Any) -> Any:
-    table = np.tile(row, (len(cost_table({})), 1))
-    rates = np.array([RATES.work_per_s, RATES.bytes_per_s, RATES.overhead_s])
-    return times(work, table, rates, factor_row({})).total_s
+def solve(residuals: Any, start: Any, spread: Any) -> Any:
+    """Minimize residuals and how far costs stray from where they start, both as logarithms; 0 stays 0."""
+    from scipy.optimize import least_squares
+
+    free = start > 0
+    origin, deviation = np.log(start[free]), np.broadcast_to(spread, start.shape)[free]
+
+    def table(point: Any) -> Any:
+        made = np.zeros(start.shape)
+        made[free] = np.exp(point)
+        return made
+
+    def both(point: Any) -> Any:
+        return np.concatenate([residuals(table(point)), (point - origin) / deviation])
+
+    return table(least_squares(both, origin, loss="soft_l1", f_scale=0.7, max_nfev=100).x)
+
+
+def seconds(work: Work, table: Any, dtype: str) -> Any:
+    start = CALIBRATION_START[dtype]
+    rates = np.array([start.work_per_s, start.bytes_per_s, start.overhead_s])
+    return times(work, table, rates, np.ones(len(table))).total_s
+
+
+def rounded(row: Any) -> ClassCost:
+    return ClassCost(*(float(f"{value:.3g}") for value in row))
+
+
+def fit_int8(
+    measured: Sequence[tuple[float, Sequence[Kernel]]], floats: Mapping[str, ClassCost]
+) -> tuple[dict[str, ClassCost], ClassCost]:
+    """Return costs of classes in int8, and of DequantizeLinear, from the times of whole networks in s."""
+    every = [(owner, kernel) for owner, (_, kernels) in enumerate(measured) for kernel in kernels]
+    table = cost_table(floats)
+    known = np.zeros(len(measured))
+    for owner, (_, kernels) in enumerate(measured):
+        plain = [k for k in kernels if computing(k) == "float32" and k.op_class != "quantize"]
+        known[owner] = seconds(Work.of(plain), table, "float32").sum()
+    own = [(owner, k) for owner, k in every if computing(k) == "int8" or k.op_class == "quantize"]
+    # what DequantizeLinear makes is float: one class more, at the end of the table
+    work = Work.of([kernel for _, kernel in own])
+    back = np.array([computing(kernel) != "int8" for _, kernel in own])
+    work = dataclasses.replace(work, op_class=np.where(back, len(CLASSES), work.op_class))
+    owners, logs = np.array([owner for owner, _ in own]), np.log([time for time, _ in measured])
+    start = np.array([_int8_start(floats.get(name)) for name in CLASSES] + [_int8_start(None)])
+
+    def residuals(found: Any) -> Any:
+        total = known + np.bincount(owners, seconds(work, found, "int8"), minlength=len(measured))
+        return (np.log(total) - logs) / INT8_NOISE
+
+    best = solve(residuals, start, INT8_SPREAD)
+    seen = {kernel.op_class for _, kernel in own if computing(kernel) == "int8"}
+    costs = {name: rounded(row) for name, row in zip(CLASSES, best, strict=False) if name in seen}
+    return costs, rounded(best[-1])
+
+
+def _int8_start(cost: ClassCost | None) -> tuple[float, ...]:
+    return (1.0, 1.0, 1.0, 1.0, *(astuple(cost)[4:] if cost else (0.0, 0.0, 0.0)))
+
+
+def networks_int8(graphs: Path, folder: Path) -> Iterator[tuple[float, list[Kernel]]]:
+    """Yield seconds and kernels of the small networks in int8, and of quantized graphs."""
+    kept = folder / "int8.json"
+    if not kept.exists():
+        found = [*_small_int8(), *(_quantized(graphs / f"{name}.onnx") for name in INT8_GRAPHS)]
+        kept.write_text(json.dumps([(time, [dataclasses.asdict(k) for k in ks]) for time, ks in found]))
+    for time, ks in json.loads(kept.read_text()):
+        yield time, [Kernel(**each) for each in ks]
+
+
+def _small_int8() -> Iterator[tuple[float, Sequence[Kernel]]]:
+    with tempfile.TemporaryDirectory() as folder:
+        for one in prepare("int8", [*NETWORKS, *STACKS], Path(folder)):
+            yield fastest_s(one.path, one.feeds, 1, MEASURE_S / 4), one.kernels
+
+
+def _quantized(path: Path) -> tuple[float, Sequence[Kernel]]:
+    """Return seconds and kernels of a graph with random weights, quantized in the simplest way."""
+    import onnx
+    from weighted import feeds, weighted
+
+    from onnx_pare.calibration.synthetic import synthetic_samples
+    from onnx_pare.cost.count import count
+    from onnx_pare.cost.kernels import kernels
+    from onnx_pare.graph.load import load_model
+    from onnx_pare.graph.save import write_model
+    from onnx_pare.graph.shapes import infer
+    from onnx_pare.passes.base import Context
+    from onnx_pare.passes.quantize_int8 import QuantizeInt8
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        proto = weighted(path)
+        onnx.save(proto, source)
+        model = load_model(source)
+        options = QuantizeInt8.Options.model_validate(SIMPLEST)
+        context = Context(samples=synthetic_samples(model, count=1), scratch=Path(folder))
+        write_model(QuantizeInt8(options).apply(model, context).model, target)
+        quantized = load_model(target)
+        shapes = infer(quantized, {})
+        found = kernels(quantized, shapes, count(quantized, shapes), COSTS)
+        return fastest_s(target, feeds(proto), 1, MEASURE_S), found
 
 
 def rows(dtype: str, fitted: Mapping[str, ClassCost]) -> Iterator[str]:
     yield f"  {dtype}:"
     for name, cost in sorted(fitted.items()):
-        cells = ", ".join(f"{key}: {value:g}" for key, value in zip(COLUMNS, astuple(cost), strict=True))
+        pairs = zip(COLUMNS, astuple(cost), astuple(ClassCost()), strict=True)
+        cells = ", ".join(f"{key}: {value:g}" for key, value, usual in pairs if value != usual)
         yield f"    {name}: {{{cells}}}"
 
 
@@ -223,7 +337,9 @@ def main() -> None:
         if len(found) >= FEWEST:
             floats[name], error = fit(found)
             print(f"{name:<18}{len(found):6} kernels, mean |log error| {error:.3f}", file=sys.stderr)
-    sys.stdout.write("\n".join(header(len(profiles))) + "\n" + "\n".join(rows("float32", floats)) + "\n")
+    integers, floats["quantize"] = fit_int8(list(networks_int8(given.graphs, given.profiles)), floats)
+    lines = [*header(len(profiles)), *rows("float32", floats), *rows("int8", integers)]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def header(graphs: int) -> Iterator[str]:

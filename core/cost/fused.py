@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 ACTIVATIONS = frozenset({"Clip", "Relu"})
+# what multiplies integers even if its output stays float: onnxruntime's MatMulIntegerToFloat, QGemm
+PRODUCTS = frozenset({"Gemm", "MatMul"})
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,19 @@ def fused(nodes: Sequence[ir.Node], constants: frozenset[str]) -> Fused:
     """Find the operators that run on integers, as onnxruntime does.
 
     Such a node reads only dequantized tensors and constants, and all that it makes goes, maybe by way of Relu
-    or Clip, into QuantizeLinear alone. Dequantized tensors that only they read are never stored as floats.
+    or Clip, into QuantizeLinear alone, unless it is a matrix product. Dequantized tensors that only they read are never stored as floats.
     """
     views: set[ir.Node] = set()
     stored_as: dict[str, str] = {}
     integer: set[ir.Node] = set()
     for node in nodes:
         chains = [_quantized_as(value) for value in node.outputs]
-        if not (_is_dequantized(node, constants) and all(chains)):
+        quantized = all(chains)
+        if not (_is_dequantized(node, constants) and (quantized or node.op_type in PRODUCTS)):
             continue
         integer.add(node)
+        if not quantized:
+            continue
         for value, chain in zip(node.outputs, chains, strict=True):
             views.update(chain)
             for floating in (value, *(step.outputs[0] for step in chain[:-1])):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from onnx_pare.cost.call import Call, UncountedError, call, operator
 from onnx_pare.cost.constants import constant_values, is_constant_node
 from onnx_pare.cost.formulas import CLASS_OF_COMPOUND
+from onnx_pare.cost.fused import PRODUCTS
 from onnx_pare.cost.fusion import RULES, FusionRules, Group, Grouped, group
 from onnx_pare.cost.memory import reads as reads_of
 from onnx_pare.cost.op_classes import channels, op_class, rows, uneven, window
@@ -205,7 +206,7 @@ class _Maker:
         if operator(lead) in QUANTIZED and lead.op_type != "MatMulNBits":
             return "int8"
         # a product of integers may be stored as floats: the scale is applied on the way
-        made = () if lead.op_type == "MatMul" else lead.outputs[:1]
+        made = () if lead.op_type in PRODUCTS else lead.outputs[:1]
         names = [value.name for value in (*lead.inputs[:1], *made) if value is not None]
         stored = [self._shapes.get(self._grouped.stored_as.get(n, n)) for n in names if n]
         if stored and all(info is not None and info.dtype in _INTEGER for info in stored):
