@@ -122,7 +122,9 @@ def show(found: Sequence[Row]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("graphs", type=Path)
     parser.add_argument("--profile", type=Path, default=local_profile_path())
     parser.add_argument("--threads", type=int, default=1)

@@ -36,9 +36,9 @@ def feeds(model: Any) -> dict[str, Any]:
     """Return normal numbers for every input of fixed shape; 1 for a dimension that is free."""
     rng, known = np.random.default_rng(1), {tensor.name for tensor in model.graph.initializer}
     return {
-        value.name: rng.standard_normal([dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]).astype(
-            np.float32
-        )
+        value.name: rng.standard_normal(
+            [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
+        ).astype(np.float32)
         for value in model.graph.input
         if value.name not in known
     }

@@ -61,12 +61,16 @@ def show(
 def calibrate_command(
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Where to; by default where `local` is looked for."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Where to; by default where `local` is looked for."
+        ),
     ] = None,
     budget: Annotated[float, typer.Option(min=1, help="Seconds it may take.")] = 60.0,
     threads: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Threads to measure with; repeatable. By default 1, and all physical cores."),
+        typer.Option(
+            min=1, help="Threads to measure with; repeatable. By default 1, and all physical cores."
+        ),
     ] = None,
     json: JsonOption = "",
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bars.")] = False,
@@ -88,7 +92,9 @@ def calibrate_command(
     made = device(found)
     publish_text(yaml_text(made), target)
     if json:
-        console.write_json({"schema": "onnx-pare/calibration/1", "written": str(target), "device": made}, json)
+        console.write_json(
+            {"schema": "onnx-pare/calibration/1", "written": str(target), "device": made}, json
+        )
     if json == "-":
         return
     for line in _calibrated(found):

@@ -198,7 +198,13 @@ def _fitted(
 ) -> Calibrated:
     whole = {micro.name for micro in networks}
     measured = [
-        _split(one, times[one.micro.name], dtype, floats, NETWORK_NOISE if one.micro.name in whole else STACK_NOISE)
+        _split(
+            one,
+            times[one.micro.name],
+            dtype,
+            floats,
+            NETWORK_NOISE if one.micro.name in whole else STACK_NOISE,
+        )
         for one in ready
         if one.micro.name in times
     ]
@@ -279,5 +285,7 @@ def yaml_text(made: Mapping[str, Any]) -> str:
     from onnx_pare.hw_profiles.schema import Device
 
     validate(Device, made)
-    text: str = yaml.safe_dump(dict(made), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    text: str = yaml.safe_dump(
+        dict(made), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+    )
     return text

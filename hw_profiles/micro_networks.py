@@ -8,7 +8,15 @@ from onnx_pare.hw_profiles.micronet import Layers, Micro, MicroNet
 
 # output channels, stride and kernel of a block
 Block = tuple[int, int, int]
-INVERTED: Sequence[Block] = ((24, 2, 3), (24, 1, 3), (40, 2, 5), (40, 1, 5), (80, 2, 3), (80, 1, 3), (112, 1, 5))
+INVERTED: Sequence[Block] = (
+    (24, 2, 3),
+    (24, 1, 3),
+    (40, 2, 5),
+    (40, 1, 5),
+    (80, 2, 3),
+    (80, 1, 3),
+    (112, 1, 5),
+)
 
 
 def attention(net: MicroNet, x: str) -> str:

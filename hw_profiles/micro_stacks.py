@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from onnx_pare.hw_profiles.micro_networks import attention, gelu, normalized, silu
 from onnx_pare.hw_profiles.micronet import Layers, Micro, MicroNet
 
+
 def _convs(repeats: int, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Layers:
     def layers(net: MicroNet) -> str:
         x = net.input

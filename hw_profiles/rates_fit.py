@@ -78,9 +78,7 @@ def predicted_s(kernels: Sequence[Kernel], costs: Mapping[str, ClassCost], rates
     if not kernels:
         return 0.0
     row = np.array([rates.work_per_s, rates.bytes_per_s, rates.overhead_s])
-    return float(
-        times(Work.of(kernels), cost_table(costs), row, factor_row(rates.factors)).total_s.sum()
-    )
+    return float(times(Work.of(kernels), cost_table(costs), row, factor_row(rates.factors)).total_s.sum())
 
 
 class _Problem:
@@ -127,7 +125,9 @@ class _Problem:
         weight = (1 + error**2) ** -0.25
         columns = [-self._sums(compute), -self._sums(memory), self._sums(overhead)]
         moved = compute + memory
-        columns += [self._sums(np.where(self._class == index, moved, 0)) for index in range(len(self._classes))]
+        columns += [
+            self._sums(np.where(self._class == index, moved, 0)) for index in range(len(self._classes))
+        ]
         scale = weight / self._noise / (total + self._known)
         prior = np.diag(1 / self._spread)
         residuals = np.concatenate([weight * error, (point - self.start) / self._spread])

@@ -58,7 +58,9 @@ INT8_GRAPHS = """
 """.split()
 PRODUCTS = ("Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 # moved without a kernel of their own in the model: views, and changes of layout around convolutions
-LEFT_OUT = frozenset({"Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Unsqueeze", "MultiHeadAttention"})
+LEFT_OUT = frozenset(
+    {"Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Unsqueeze", "MultiHeadAttention"}
+)
 OWN = {"QuickGelu": "function", "SkipLayerNormalization": "normalization"}
 COLUMNS = tuple(field.name for field in fields(ClassCost))
 
@@ -322,7 +324,9 @@ def rows(dtype: str, fitted: Mapping[str, ClassCost]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("graphs", type=Path)
     parser.add_argument("--profiles", type=Path, default=Path(tempfile.gettempdir()) / "onnx-pare-profiles")
     given = parser.parse_args()
