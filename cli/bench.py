@@ -59,8 +59,15 @@ def bench(
         ),
     ] = False,
     ops: Annotated[
-        bool, typer.Option("--ops", "-v", help="Show the most expensive operators of predictions.")
+        bool,
+        typer.Option("--ops", "-v", "--verbose", help="Show the most expensive operators of predictions."),
     ] = False,
+    plot: Annotated[
+        str, typer.Option(metavar="PATH", help="Draw FLOPs against run time: .svg, .png or .pdf.")
+    ] = "",
+    roofline: Annotated[
+        str, typer.Option(metavar="PATH", help="Draw the operators of one model on one predicted profile.")
+    ] = "",
     runs: Annotated[int, typer.Option(min=1, help="Timings at most; fewer once the result is sure.")] = 50,
     shape: Annotated[
         list[str] | None,
@@ -72,7 +79,7 @@ def bench(
 ) -> None:
     """Count MACs; measure latency on this machine, on synthetic input, and predict it on others."""
     from onnx_pare.bench.latency import measure
-    from onnx_pare.cli import bench_results, console
+    from onnx_pare.cli import bench_figures, bench_results, console
     from onnx_pare.cli.models import check_json_target, find_models
     from onnx_pare.graph.shapes import parse_shapes
     from onnx_pare.hw_profiles.workload import forecast
@@ -80,6 +87,7 @@ def bench(
     profiles, shapes = _profiles(profile or ["local"], compare_prediction, dtype), parse_shapes(shape or [])
     paths = find_models(models)
     check_json_target(json, paths)
+    bench_figures.check(plot, roofline, paths, profiles)
     measured = any(one.device is None for one in profiles)
     prepared = [_prepare(path, measured, batch, shapes, dtype, seed) for path in paths]
     results: list[Result] = []
@@ -93,6 +101,7 @@ def bench(
                     timed = measure(one.path, one.feeds, threads=threads, runs=runs, seed=seed, progress=bars)
                     results.append(bench_results.Measured(one.path, one.work.macs, on, timed))
     results = bench_results.compared(results)
+    bench_figures.draw(plot, roofline, results)
     if json:
         rows = [result.to_json() for result in results]
         console.write_json({"schema": "onnx-pare/bench/1", "results": rows}, json)

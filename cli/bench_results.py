@@ -174,7 +174,7 @@ def _expensive(predicted: Sequence[Predicted]) -> Iterator[str]:
     from onnx_pare.hw_profiles.prediction import TOP
 
     columns = Columns(
-        ("op", "type", "class", "time", "share", "bound by"), (False, False, False, True, True, False), 48
+        ("op", "type", "class", "time", "share", "bound by"), (False, False, False, True, True, False), 44
     )
     for result in predicted:
         found = result.forecast.prediction
@@ -185,6 +185,7 @@ def _expensive(predicted: Sequence[Predicted]) -> Iterator[str]:
             for op in found.ops[:TOP]
         ]
         yield from (f"  {escape(line)}" for line in table(columns, rows, 78))
+    if predicted:
         yield ""
 
 

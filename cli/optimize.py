@@ -34,7 +34,10 @@ def optimize(
     profile: Annotated[
         list[str] | None,
         typer.Option(
-            "--profile", "-p", metavar="NAME", help="Hardware profile to benchmark against; repeatable."
+            "--profile",
+            "-p",
+            metavar="NAME",
+            help="Hardware profile: local, NAME, NAME@RUNTIME, YAML; repeatable.",
         ),
     ] = None,
     threads: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnx_pare.cli.console import JsonOption
+from onnx_pare.cli.profiles_fit import fit as fit_command
 
 if TYPE_CHECKING:
     from onnx_pare.hw_profiles.calibrate import Calibrated
@@ -16,7 +17,23 @@ if TYPE_CHECKING:
     from onnx_pare.hw_profiles.schema import Fit
 
 app = typer.Typer(help="List, show and measure hardware profiles.", no_args_is_help=True)
+app.command("fit")(fit_command)
 NOT_VALIDATED = "not validated"
+# key of the facts -> (what it is called, its unit)
+LABELS = {
+    "peak_gops": ("peak", "GOP/s"),
+    "peak_derivation": ("", ""),
+    "memory_gb_per_s": ("memory bandwidth", "GB/s"),
+    "memory_derivation": ("", ""),
+    "caches_kib": ("caches", "KiB"),
+    "onchip_kib": ("on the chip", "KiB"),
+    "ram_mib": ("RAM", "MiB"),
+    "sram_kib": ("SRAM", "KiB"),
+    "flash_kib": ("flash", "KiB"),
+    "link_gb_per_s": ("link", "GB/s"),
+    "link_derivation": ("", ""),
+    "int8_dot_product": ("int8 dot product", ""),
+}
 
 
 @app.command("list")
@@ -159,13 +176,14 @@ def _device(profile: Profile, facts: Mapping[str, Any]) -> Iterator[str]:
         if key == "cores":
             yield from (f"  {'cores':<18} {_cores(each)}" for each in value)
         else:
-            yield f"  {key.replace('_', ' '):<18} {_text(value)}"
+            label, unit = LABELS.get(key, (key, ""))
+            yield f"  {label:<18} {_text(value)} {unit}".rstrip()
     yield "\nsources"
     yield from (f"  {source}" for source in facts["sources"])
     for name, runtime in profile.known.runtimes.items():
         default = " (default)" if name == next(iter(profile.known.runtimes)) else ""
         yield f"\n{name}{default}: costs of {runtime.costs}"
-        yield from _fits(runtime.fits)
+        yield from fit_lines(runtime.fits, threads=profile.known.kind == "cpu")
 
 
 def _cores(cores: Mapping[str, Any]) -> str:
@@ -174,13 +192,15 @@ def _cores(cores: Mapping[str, Any]) -> str:
     return f"{cores['count']} × {cores['name']}, {cores['clock_ghz']:g} GHz{width}"
 
 
-def _fits(fits: Sequence[Fit]) -> Iterator[str]:
+def fit_lines(fits: Sequence[Fit], *, threads: bool) -> Iterator[str]:
+    """Yield what is said of fits: rates and errors."""
     if not fits:
         yield f"  {NOT_VALIDATED}: no measurements, predicted from the facts alone"
     for fit in fits:
-        threads = f"{fit.threads} thread{'s' if fit.threads > 1 else ''}"
-        rates = f"{fit.gmacs_per_s:.4g} GMAC/s, {fit.gb_per_s:.4g} GB/s, {fit.overhead_us:.3g} µs per kernel"
-        yield f"  {fit.dtype}, {threads}: {rates}; {fit.measured_models} models measured"
+        used = f", {fit.threads} thread{'s' if fit.threads > 1 else ''}" if threads else ""
+        rates = f"{_rate(fit.gmacs_per_s)} GMAC/s, {_rate(fit.gb_per_s)} GB/s"
+        measured = f"{fit.overhead_us:.3g} µs per kernel; {fit.measured_models} models measured"
+        yield f"  {fit.dtype}{used}: {rates}, {measured}"
         found = fit.validation
         if found is None:
             yield f"    {NOT_VALIDATED}"
@@ -189,6 +209,10 @@ def _fits(fits: Sequence[Fit]) -> Iterator[str]:
         within = "" if found.within_20_percent is None else f", {found.within_20_percent:.0f} % within ±20 %"
         held = f"{found.models} models held out by {found.held_out}"
         yield f"    error {found.error_percent:.1f} % in the mean{median}{within} ({held})"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _text(value: Any) -> str:

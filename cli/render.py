@@ -81,9 +81,9 @@ def _rows(report: Report) -> Iterator[Row]:
     for entry in report.latency:
         how = f"{entry['kind']}, {entry['threads']} threads" if entry["threads"] > 1 else entry["kind"]
         sign = "≈ " if entry["kind"] == "predicted" else ""
-        shown = (f"{sign}{units.duration(entry[key])}" for key in ("before_ms", "after_ms"))
+        old, new = (f"{sign}{units.duration(entry[key])}" for key in ("before_ms", "after_ms"))
         change = speed(entry["speedup"], *entry["interval"])
-        yield f"latency {escape(entry['profile'])}", *shown, f"{change} {how}"
+        yield f"latency {escape(entry['profile'])}", old, new, f"{change} {how}"
     if report.accuracy is not None:
         drop = report.accuracy.before - report.accuracy.after
         change = (

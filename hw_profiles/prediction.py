@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, hypot
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,12 @@ import numpy as np
 
 from onnx_pare.hw_profiles.dtypes import as_dtype, computing
 from onnx_pare.hw_profiles.predictor import ClassCost, KernelTimes, kernel_times
-from onnx_pare.hw_profiles.rates import GIGA, Basis, basis
+from onnx_pare.hw_profiles.rates import GIGA, Z80, Basis, basis
 
 if TYPE_CHECKING:
     from onnx_pare.cost.kernels import Kernel
     from onnx_pare.hw_profiles.profiles import Profile
 
-# the normal distribution holds 80 % within so many standard deviations
-Z80 = 1.2815515655446004
 TOP = 5
 BOUNDS = ("compute", "memory", "overhead")
 MS = 1e3
@@ -35,6 +33,8 @@ class OpTime:
         ms: Its time.
         share: That over the model's.
         bound: What takes longest in it: `compute`, `memory` or `overhead`.
+        flops: 2 a MAC; where it does none, one an element that it makes.
+        moved_bytes: What it reads and writes, weights included.
     """
 
     name: str
@@ -43,6 +43,8 @@ class OpTime:
     ms: float
     share: float
     bound: str
+    flops: float
+    moved_bytes: float
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -69,6 +71,7 @@ class Prediction:
         error_percent: Mean absolute error on held-out models that was found for the fit (the worst of them
             where data types are mixed); None if any part was not validated.
         notes: What was assumed, in sentences.
+        bases: What it was predicted from, one for each data type.
     """
 
     latency_ms: float
@@ -78,6 +81,7 @@ class Prediction:
     unseen_ops: tuple[str, ...]
     error_percent: float | None
     notes: tuple[str, ...]
+    bases: tuple[Basis, ...] = ()
 
     @property
     def interval_ms(self) -> tuple[float, float]:
@@ -97,8 +101,7 @@ def predict(kernels: Sequence[Kernel], profile: Profile, *, threads: int = 1, ba
     Raises:
         ProfileError: The profile says nothing about its speed.
     """
-    bases = {dtype: basis(profile, dtype, threads) for dtype in dict.fromkeys(map(computing, kernels))}
-    own = [bases[computing(kernel)] for kernel in kernels]
+    own = _bases(kernels, profile, threads)
     run = [as_dtype(k, b.dtype) if b.assumed else k for k, b in zip(kernels, own, strict=True)]
     times = _times(run, own, profile.costs.unseen.cost.model_dump())
     ops = [_op_time(kernel, times, index) for index, kernel in enumerate(run)]
@@ -112,15 +115,33 @@ def predict(kernels: Sequence[Kernel], profile: Profile, *, threads: int = 1, ba
         ops=tuple(sorted(ops, key=lambda op: -op.ms)),
         bounds={bound: sum(op.share for op in ops if op.bound == bound) for bound in BOUNDS},
         unseen_ops=tuple(sorted({k.op for k, new in zip(run, unseen, strict=True) if new})),
-        error_percent=_error(bases.values()),
-        notes=tuple(dict.fromkeys(note for b in bases.values() for note in _notes(b, batch))),
+        error_percent=_error(own),
+        notes=tuple(dict.fromkeys(note for b in _distinct(own) for note in _notes(b, batch))),
+        bases=tuple(_distinct(own)),
     )
+
+
+def _bases(kernels: Sequence[Kernel], profile: Profile, threads: int) -> list[Basis]:
+    """Return what each kernel is predicted from.
+
+    Fits are to whole models: what a model of int8 does in float between its integer kernels was measured with
+    these. So kernels without MACs go by the data type that most MACs are in, where its fit saw their class.
+    """
+    bases = {dtype: basis(profile, dtype, threads) for dtype in dict.fromkeys(map(computing, kernels))}
+    macs = {dtype: sum(k.macs or 0 for k in kernels if computing(k) == dtype) for dtype in bases}
+    main = max(bases, key=lambda dtype: macs[dtype], default="")
+
+    def choice(kernel: Kernel) -> Basis:
+        follows = not kernel.macs and kernel.op_class in bases[main].costs
+        return bases[main if follows else computing(kernel)]
+
+    return [choice(kernel) for kernel in kernels]
 
 
 def _times(run: Sequence[Kernel], own: Sequence[Basis], unseen: Mapping[str, float]) -> KernelTimes:
     """Return the times of all kernels, each by its own basis, in order."""
     columns = np.zeros((4, len(run)))
-    for one in {id(b): b for b in own}.values():
+    for one in _distinct(own):
         mine = [index for index, b in enumerate(own) if b is one]
         part = [run[index] for index in mine]
         costs = {kernel.op_class: ClassCost(**unseen) for kernel in part} | dict(one.costs)
@@ -132,7 +153,9 @@ def _times(run: Sequence[Kernel], own: Sequence[Basis], unseen: Mapping[str, flo
 def _op_time(kernel: Kernel, times: KernelTimes, index: int) -> OpTime:
     parts = (times.compute_s[index], times.memory_s[index], times.overhead_s[index])
     bound = BOUNDS[int(np.argmax(parts))]
-    return OpTime(kernel.name, kernel.op, kernel.op_class, float(times.total_s[index]) * MS, 0.0, bound)
+    ms, flops = float(times.total_s[index]) * MS, float(2 * kernel.macs if kernel.macs else kernel.elements)
+    moved = float(kernel.traffic_bytes)
+    return OpTime(kernel.name, kernel.op, kernel.op_class, ms, 0.0, bound, flops, moved)
 
 
 def _streamed(run: Sequence[Kernel], profile: Profile) -> list[OpTime]:
@@ -144,12 +167,11 @@ def _streamed(run: Sequence[Kernel], profile: Profile) -> list[OpTime]:
     if beyond <= 0:
         return []
     ms = beyond / (facts.link_gb_per_s * GIGA) * MS
-    return [OpTime("weights that do not fit on the chip", "weights", "copy", ms, 0.0, "memory")]
+    return [OpTime("weights that do not fit on the chip", "weights", "copy", ms, 0.0, "memory", 0.0, beyond)]
 
 
 def _with_share(op: OpTime, total_ms: float) -> OpTime:
-    share = op.ms / total_ms if total_ms else 0.0
-    return OpTime(op.name, op.op, op.op_class, op.ms, share, op.bound)
+    return replace(op, share=op.ms / total_ms if total_ms else 0.0)
 
 
 def _spread(
@@ -165,8 +187,12 @@ def _spread(
     return hypot(known, new * unseen_spread)
 
 
-def _error(bases: Iterable[Basis]) -> float | None:
-    errors = [None if one.assumed else one.error_percent for one in bases]
+def _distinct(own: Iterable[Basis]) -> list[Basis]:
+    return list({id(one): one for one in own}.values())
+
+
+def _error(own: Iterable[Basis]) -> float | None:
+    errors = [None if one.assumed else one.error_percent for one in _distinct(own)]
     known = [error for error in errors if error is not None]
     return max(known) if known and len(known) == len(errors) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, inf, log
+from math import exp, hypot, log
 from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ProfileError
@@ -13,9 +13,11 @@ from onnx_pare.hw_profiles.predictor import ClassCost, Rates
 
 if TYPE_CHECKING:
     from onnx_pare.hw_profiles.profiles import Profile
-    from onnx_pare.hw_profiles.schema import Facts, Fit, ThreadExponent
+    from onnx_pare.hw_profiles.schema import Facts, Fit, FromFacts, ThreadExponent
 
 GIGA, MICRO = 1e9, 1e-6
+# the normal distribution holds 80 % within so many standard deviations
+Z80 = 1.2815515655446004
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,15 @@ def _at_threads(profile: Profile, fits: Sequence[Fit], threads: int) -> tuple[Fi
     below = [fit for fit in known if fit.threads < threads]
     above = [fit for fit in known if fit.threads > threads]
     if below and above:
-        said = f"{threads} threads: interpolated between {below[-1].threads} and {above[0].threads}"
+        said = f"{_threads(threads)}: interpolated between {below[-1].threads} and {above[0].threads}"
         return _between(below[-1], above[0], threads), (*notes, said)
     nearest = below[-1] if below else above[0]
-    said = f"{threads} threads: extrapolated from {nearest.threads}, not measured"
+    said = f"{_threads(threads)}: extrapolated from {nearest.threads}, not measured"
     return _scaled(nearest, threads, profile.costs.thread_exponent), (*notes, said)
+
+
+def _threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"
 
 
 def _no_threads(profile: Profile, threads: int) -> tuple[str, ...]:
@@ -140,14 +146,20 @@ def _between(low: Fit, high: Fit, threads: int) -> Fit:
 
 
 def _scaled(fit: Fit, threads: int, exponent: ThreadExponent | None) -> Fit:
-    """Let F and B grow with a power of the number of threads; without one they stay."""
-    compute, memory = (exponent.compute, exponent.memory) if exponent else (0.0, 0.0)
+    """Let F and B grow with a power of the number of threads.
+
+    Where that was never fitted, they grow with something between not at all and in proportion: the middle is
+    taken, and the interval made wide enough for both.
+    """
+    compute, memory = (exponent.compute, exponent.memory) if exponent else (0.5, 0.5)
     more = threads / fit.threads
+    doubt = 0.0 if exponent else 0.5 * abs(log(more)) / Z80
     return fit.model_copy(
         update={
             "threads": threads,
             "gmacs_per_s": fit.gmacs_per_s * more**compute,
             "gb_per_s": fit.gb_per_s * more**memory,
+            "spread": hypot(fit.spread, doubt),
         }
     )
 
@@ -156,25 +168,27 @@ def _from_facts(profile: Profile, dtype: str, threads: int) -> Basis | None:
     facts, costs = profile.known.facts, profile.costs
     inside = profile.on.inside(dtype)
     share, peak = costs.general(dtype) or costs.general(inside), facts.peak(inside)
-    if share is None or peak is None or (facts.memory_gb_per_s is None and not _on_chip(profile)):
+    if share is None or peak is None or (share.memory_share and facts.memory_gb_per_s is None):
         return None
     used, notes = _threads_used(profile, threads)
     exponent = costs.thread_exponent
     compute, memory = (exponent.compute, exponent.memory) if exponent else (1.0, 0.0)
-    peak *= _part_of_peak(facts, used) * used ** (compute - 1)
+    one = share.peak_share * peak / 2 * GIGA * _part_of_peak(facts, 1)
+    many = share.peak_share * peak / 2 * GIGA * _part_of_peak(facts, used) * used ** (compute - 1)
     rates = Rates(
-        work_per_s=share.peak_share * peak / 2 * GIGA,
-        bytes_per_s=share.memory_share * (facts.memory_gb_per_s or inf) * used**memory * GIGA,
-        overhead_s=share.overhead_us * MICRO,
+        work_per_s=many,
+        bytes_per_s=_bytes_per_s(share, facts, one) * used**memory,
+        overhead_s=share.macs_per_launch / one,
         factors={},
     )
     notes = (*notes, "not validated: predicted from the device's facts alone")
     return Basis(dtype, rates, _costs(profile, dtype), share.spread, notes=notes)
 
 
-def _on_chip(profile: Profile) -> bool:
-    """Return whether memory is so near that a device without a bandwidth is predicted by its work alone."""
-    return profile.known.kind in ("mcu", "npu")
+def _bytes_per_s(share: FromFacts, facts: Facts, work_per_s: float) -> float:
+    if share.bytes_per_mac is not None:
+        return share.bytes_per_mac * work_per_s
+    return (share.memory_share or 0.0) * (facts.memory_gb_per_s or 0.0) * GIGA
 
 
 def _threads_used(profile: Profile, threads: int) -> tuple[int, tuple[str, ...]]:

@@ -182,11 +182,22 @@ class FromFacts(Section):
     """How a device that nobody measured does, on average over those that were."""
 
     peak_share: Share = Field(description="F over half the peak operations per second.")
-    memory_share: Share = Field(description="B over the memory's peak bandwidth.")
-    overhead_us: NotNegative = Field(description="o: microseconds per kernel.")
+    memory_share: Share | None = Field(
+        default=None, description="B over the memory's peak bandwidth, where that tells B best."
+    )
+    bytes_per_mac: Positive | None = Field(
+        default=None, description="B over F, where that does: most traffic stays in caches."
+    )
+    macs_per_launch: NotNegative = Field(description="o times F: MACs in the time of one launch.")
     spread: NotNegative = Field(
         description="Standard deviation of log(measured / predicted) on devices held out."
     )
+
+    @model_validator(mode="after")
+    def _one_memory(self) -> FromFacts:
+        if (self.memory_share is None) == (self.bytes_per_mac is None):
+            raise ValueError("from_facts needs either memory_share or bytes_per_mac")
+        return self
 
 
 class ThreadExponent(Section):

@@ -67,7 +67,9 @@ def forecast_pair(before: Workload, after: Workload, profile: Profile, *, thread
         ProfileError: The profile says nothing about its speed.
     """
     rules = profile.costs.fusion
-    unnamed = ([replace(kernel, name="") for kernel in work.kernels(rules)] for work in (before, after))
-    first, second = unnamed
-    forecasts = (forecast(work, profile, threads=threads) for work in (before, after))
-    return PairedForecast(*forecasts, same=first == second)
+    first, second = ([replace(kernel, name="") for kernel in work.kernels(rules)] for work in (before, after))
+    return PairedForecast(
+        forecast(before, profile, threads=threads),
+        forecast(after, profile, threads=threads),
+        same=first == second,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -204,6 +205,130 @@ def as_dtype(kernels: Sequence[Any], dtype: str) -> list[Any]:
         else kernel
         for kernel in kernels
     ]
+
+
+# what the tables' README calls erratic
+ERRATIC = re.compile(r"macbook_pro_m1.*int8|firefly-tflite-v2\.(4|7).*float32")
+_MOBILENET = re.compile(r"mobilenet-v([12])-(?:precision_\w+-)?([0-9.]+)-([0-9]+)")
+_LITE = re.compile(r"efficientnet-(?:fp32-|int8-)?lite([0-4])")
+
+
+def tflite(truth: Path, graphs: Graphs, *, int8: bool, fewest: int = 8) -> Table:
+    """Read the single-stream results of TensorFlow Lite in MLPerf Inference: mostly MobileNets."""
+    dtype = "int8" if int8 else "float32"
+    found: dict[Run, dict[str, float]] = defaultdict(dict)
+    for row in rows(truth / "mlperf_inference_singlestream.csv"):
+        model = row["model"]
+        quantized = re.search(r"uint8|int8|(?<!non-)quantized", model) is not None
+        label = f"{row['system']}/{dtype}"
+        if "tflite" not in row["system"] or quantized != int8 or ERRATIC.search(label):
+            continue
+        name = _mlperf_name(model)
+        if name:
+            run = Run(row["system"], 0, f"{row['round']}/{dtype}")
+            found[run].setdefault(name, float(row["mean_ms"]) / 1e3)
+
+    def kernels(name: str) -> Any:
+        made = _mlperf_kernels(name, graphs)
+        return made and (as_dtype(made, "int8") if int8 else made)
+
+    families = {name: name.split("/")[0] for each in found.values() for name in each}
+    return _table(found, families, kernels, fewest)
+
+
+def _mlperf_name(model: str) -> str:
+    if match := _MOBILENET.match(model):
+        return f"mobilenet{match[1]}/{float(match[2])}/{match[3]}"
+    if match := _LITE.match(model):
+        return f"efficientnet_lite{match[1]}"
+    return "resnet50" if model == "resnet50" else ""
+
+
+def _mlperf_kernels(name: str, graphs: Graphs) -> Any:
+    from mobilenets import mobilenet
+
+    if name.startswith("mobilenet"):
+        version, width, size = name.removeprefix("mobilenet").split("/")
+        return mobilenet(int(version), float(width), int(size))
+    return graphs.kernels("timm", name, "tflite")
+
+
+def _plain(name: str) -> str:
+    """Return a model's name in the spelling of the graphs, without what only some tables write."""
+    for old, new in (
+        ("resnet_v1_", "resnet"),
+        ("mobilenet_v2_1.0", "mobilenet_v2"),
+        ("squeezenet_v", "squeezenet"),
+        ("inception_v1", "googlenet"),
+        ("efficientnetb", "efficientnet_b"),
+        ("regnetx_", "regnet_x_"),
+        ("densenet", "densenet"),
+    ):
+        name = name.lower().replace(old, new)
+    return _letters(name)
+
+
+def named(
+    found: Mapping[Run, Mapping[str, float]], archs: Path, graphs: Graphs, rules: str, fewest: int
+) -> Table:
+    """Join latencies of models, known by name only, to the graphs of that name."""
+    known = {
+        _letters(row["name"]): (row["set"], row["name"], row["family"])
+        for row in rows(archs / "truth.csv")
+        if row["set"] in ("timm", "torchvision")
+    }
+    named_ = {run: {_plain(name): value for name, value in each.items()} for run, each in found.items()}
+    families = {name: entry[2] for name, entry in known.items()}
+
+    def kernels(name: str) -> Any:
+        return graphs.kernels(*known[name][:2], rules) if name in known else None
+
+    return _table(named_, families, kernels, fewest)
+
+
+def hailo(truth: Path, archs: Path, graphs: Graphs, rules: str) -> Table:
+    """Read Hailo's model zoo: the reciprocal of frames per second at batch 1."""
+    found: dict[Run, dict[str, float]] = defaultdict(dict)
+    for row in rows(truth / "hailo_model_zoo.csv"):
+        if row["latency_ms_from_fps_b1"] and row["task"] == "classification":
+            found[Run(row["device"], 1, "")].setdefault(
+                row["model"], float(row["latency_ms_from_fps_b1"]) / 1e3
+            )
+    return _int8(named(found, archs, graphs, rules, 5))
+
+
+def coral(truth: Path, archs: Path, graphs: Graphs, rules: str) -> Table:
+    """Read the Edge TPU's rows of coral.ai and its benchmark repository."""
+    found: dict[Run, dict[str, float]] = defaultdict(dict)
+    for row in rows(truth / "misc_published.csv"):
+        if "coral" in row["source"] and ("Edge TPU" in row["device"] or "Coral" in row["device"]):
+            name = re.sub(r"_(\d+\.?\d*_)?\d+_quant.*", "", row["model"]).replace(" ", "_")
+            found[Run(row["device"], 1, row["source"])].setdefault(name, float(row["latency_ms"]) / 1e3)
+    return _int8(named(found, archs, graphs, rules, 3))
+
+
+def tensorrt(truth: Path, archs: Path, graphs: Graphs, rules: str) -> Table:
+    """Read what PaddleClas and super-gradients publish of TensorRT, batch 1."""
+    found: dict[Run, dict[str, float]] = defaultdict(dict)
+    for row in rows(truth / "deci_supergradients.csv"):
+        if (
+            row["runtime"] == "TensorRT"
+            and row["batch"] == "1"
+            and row["kind"] == "hw_only"
+            and row["latency_ms"]
+        ):
+            name = row["model"].replace(" ", "_")
+            found[Run(row["device"], 1, row["dtype"])].setdefault(name, float(row["latency_ms"]) / 1e3)
+    for row in rows(truth / "paddleclas.csv"):
+        if "V100" in row["device"] and row["batch"] == "1" and row["latency_ms"]:
+            found[Run(row["device"], 1, row["dtype"])].setdefault(
+                row["model"], float(row["latency_ms"]) / 1e3
+            )
+    return named(found, archs, graphs, rules, 3)
+
+
+def _int8(table: Table) -> Table:
+    return replace(table, kernels=[as_dtype(kernels, "int8") for kernels in table.kernels])
 
 
 # MLPerf Tiny's reference models: name of the benchmark -> its family

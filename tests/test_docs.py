@@ -12,6 +12,10 @@ from typing import Any
 import onnx_ir as ir
 import pytest
 
+from onnx_pare.documents.document import PROFILE
+from onnx_pare.documents.section import Section, validate
+from onnx_pare.documents.yaml12 import read
+from onnx_pare.hw_profiles import schema
 from onnx_pare.passes import base
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,3 +62,20 @@ def test_the_pass_in_the_readme_works(example: Any) -> None:
     outcome = example(example.Options(keep=20)).apply(model, None)
     assert (example.name, outcome.changed) == ("strip_docs", 1)
     assert [node.doc_string for node in outcome.model.graph] == [None, "x" * 20]
+
+
+PROFILES = (ROOT / "docs" / "profiles.md").read_text(encoding="utf-8")
+
+
+def test_the_device_in_the_docs_can_be_predicted() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PROFILES, re.DOTALL)
+    device = validate(schema.Device, read(text.encode(), "my-board.yaml", PROFILE).data)
+    assert device.facts.memory_gb_per_s
+    assert all(device.facts.peak(runtime.inside("float32")) for runtime in device.runtimes.values())
+
+
+def test_every_key_of_profiles_is_described() -> None:
+    parts = [part for part in vars(schema).values() if isinstance(part, type) and issubclass(part, Section)]
+    keys = {key for part in parts for key in part.model_fields}
+    described = {word for code in re.findall(r"`([^`]+)`", PROFILES) for word in re.findall(r"\w+", code)}
+    assert keys - described == set()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from onnx_pare.cli.main import pare
+from tests.hw_profiles.board import BOARD, know_board_costs
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "core" / "demo"
@@ -38,10 +39,12 @@ def written(command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch:
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("kind", ["optimize", "inspect", "bench", "compare"])
+@pytest.mark.parametrize("kind", ["optimize", "inspect", "bench", "predicted", "compare"])
 def test_every_key_is_described(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    know_board_costs(monkeypatch)
+    monkeypatch.setattr("onnx_pare.hw_profiles.local.local_profile_path", lambda: BOARD)
     model, recipe = str(DEMO / "digits.onnx"), str(DEMO / "int8.yaml")
     labels = str(DEMO / "digits_validation.npz")
     few = ["--set", "benchmark.runs=3", "--set", "calibration.samples=4"]
@@ -59,6 +62,7 @@ def test_every_key_is_described(
         ],
         "inspect": ["inspect", model, "--json", "-"],
         "bench": ["bench", model, "--runs", "3", "--json", "-"],
+        "predicted": ["bench", model, "--compare-prediction", "--runs", "3", "--json", "-"],
         "compare": ["compare", model, model, "--labels", labels, "--preprocess", "unit", "--json", "-"],
     }
     described = {word for code in re.findall(r"`([^`]+)`", PAGE) for word in re.findall(r"\w+", code)}

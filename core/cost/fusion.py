@@ -7,7 +7,6 @@ A group is named after its leading operator; what is fused into it costs no pass
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_pare.cost.class_table import CLASS_OF
@@ -15,6 +14,8 @@ from onnx_pare.cost.compounds import Compound, Finder
 from onnx_pare.cost.formulas import CLASS_OF_COMPOUND
 from onnx_pare.cost.fused import fused
 from onnx_pare.cost.fusion_rules import POINTWISE, RULES, FusionRules
+from onnx_pare.cost.grouped import ACTIVATED, BARE, SUMMED, Group, Grouped
+from onnx_pare.cost.layout import Layout
 from onnx_pare.cost.patterns import readers
 
 if TYPE_CHECKING:
@@ -27,47 +28,6 @@ __all__ = ["RULES", "FusionRules", "Group", "Grouped", "group"]
 # what element-wise operators may follow in one compiled kernel, and what may follow them
 _BEFORE_POINTWISE = frozenset({"normalization", "softmax", "copy", "resize", "pool"})
 _AFTER_POINTWISE = frozenset({"normalization", "softmax", "reduce"})
-_BARE, _SUMMED, _ACTIVATED = range(3)
-
-
-@dataclass(eq=False)
-class Group:
-    """Nodes that run as one kernel, in order.
-
-    Attributes:
-        lead: The node that gives it its class and shape.
-        nodes: All of them.
-        compound: Name of the compound that leads it, if any (see `compounds`).
-    """
-
-    lead: ir.Node
-    nodes: list[ir.Node]
-    compound: str = ""
-    _stage: int = _BARE
-    _position: int = 0
-    _pinned: bool = False
-
-    @property
-    def name(self) -> str:
-        """Operator that the rules know it by."""
-        return self.compound or (
-            f"{self.lead.domain}:{self.lead.op_type}" if self.lead.domain else self.lead.op_type
-        )
-
-
-@dataclass(frozen=True)
-class Grouped:
-    """What fusion makes of a graph.
-
-    Attributes:
-        groups: In an order in which they can run.
-        alias: Value -> value whose memory it shares, for all outputs of free operators.
-        stored_as: Float tensor -> quantized tensor that is stored in its place.
-    """
-
-    groups: Sequence[Group]
-    alias: Mapping[str, str]
-    stored_as: Mapping[str, str]
 
 
 def group(
@@ -96,6 +56,7 @@ class _Grouping:
         self._nodes, self._constants, self._infos, self._rules = nodes, constants, infos, rules
         self._quantized = fused(nodes, constants)
         self._compounds = Finder(infos, constants).find(nodes, rules.compounds)
+        self._layout = Layout(infos)
         self._alias: dict[str, str] = {}
         self._home: dict[str, Group] = {}
         self._group_of: dict[ir.Node, Group] = {}
@@ -112,11 +73,33 @@ class _Grouping:
                 self._pass_through(node)
             else:
                 self._place(Compound("", node, (node,)))
-        groups = sorted(self._groups, key=lambda each: each._position)
-        return Grouped(groups, self._alias, self._quantized.stored_as)
+        groups = sorted(self._groups, key=lambda each: each.position)
+        return Grouped(groups, self._alias, self._quantized.stored_as, *self._reorders(groups))
+
+    def _reorders(self, groups: Sequence[Group]) -> tuple[dict[Group, list[str]], dict[Group, list[str]]]:
+        """Return the tensors that change their layout before and behind groups, each once a direction."""
+        entering: dict[Group, list[str]] = {}
+        leaving: dict[Group, list[str]] = {}
+        entered: set[str] = set()
+        for each in groups:
+            made = [value for node in each.nodes for value in node.outputs]
+            if each.blocked and not self._layout.takes_plain(each.lead):
+                read = {v.name or "" for v in self._activations(each.nodes) if not self._layout.is_blocked(v)}
+                entering[each] = sorted(read - entered)
+                entered |= read
+            leaving[each] = [
+                value.name or ""
+                for value in made
+                if self._layout.is_blocked(value) and (value.is_graph_output() or self._leaves(value))
+            ]
+        return entering, leaving
+
+    def _leaves(self, value: ir.Value) -> bool:
+        homes = [self._group_of.get(node) for node in readers(value)]
+        return any(home is None or not home.blocked for home in homes)
 
     def _is_free(self, node: ir.Node) -> bool:
-        if node in self._quantized.views:
+        if node in self._quantized.views or (self._rules.block and self._layout.is_reordering(node)):
             return True
         if node.op_type == "Gather" and "Slice" in self._rules.free:
             index = self._infos.get((node.inputs[1] and node.inputs[1].name) or "")
@@ -141,21 +124,31 @@ class _Grouping:
         if host is None:
             made = {value for node in new.nodes for value in node.outputs}
             inside = {value for node in new.nodes for value in node.inputs}
-            host = Group(new.lead, [], new.name, _position=self._steps, _pinned=len(made - inside) > 1)
+            host = Group(new.lead, [], new.name, position=self._steps, pinned=len(made - inside) > 1)
+            host.blocked = self._rules.block > 0 and self._runs_blocked(new)
             self._groups.append(host)
-        elif not host._pinned:
+        elif not host.pinned:
             # it runs when the last of what it reads is there
-            host._position = self._steps
+            host.position = self._steps
         host.nodes += new.nodes
         for node in new.nodes:
             self._group_of[node] = host
             self._home.update({value.name: host for value in node.outputs if value.name})
+            if host.blocked:
+                self._layout.blocked.update(value.name for value in node.outputs if value.name)
+
+    def _runs_blocked(self, new: Compound) -> bool:
+        if any(value.name in self._quantized.stored_as for value in new.lead.outputs):
+            return False  # kernels on integers have no blocks
+        if self._layout.follows(new.name or new.lead.op_type, self._activations(new.nodes)):
+            return True
+        return not new.name and self._layout.runs_blocked(new.lead)
 
     def _host(self, new: Compound) -> Group | None:
         """Return the group that computes these nodes on the way, the latest one that may."""
         sources = self._activations(new.nodes)
         homes = {home: value for value in sources if (home := self._home.get(value.name or "")) is not None}
-        for home in sorted(homes, key=lambda each: -each._position):
+        for home in sorted(homes, key=lambda each: -each.position):
             if self._joins(home, homes[home], new, sources):
                 return home
         return None
@@ -166,13 +159,15 @@ class _Grouping:
         alone = self._is_read_only_by(value, home, new.nodes)
         ready = alone or (home.name not in self._rules.epilogue and self._is_ready(home, sources))
         if self._rules.chains and ready and self._chains(home, new):
-            home._pinned |= not alone
+            home.pinned |= not alone
             return True
         maker = value.producer()
-        if not alone or home._pinned or maker is None or self._group_of.get(maker) is not home:
+        if not alone or home.pinned or maker is None or self._group_of.get(maker) is not home:
+            return False
+        if any(self._layout.is_blocked(source) != home.blocked for source in sources):
             return False
         stage = self._stage(home, new, len(sources))
-        home._stage = home._stage if stage is None else stage
+        home.stage = home.stage if stage is None else stage
         return stage is not None
 
     def _stage(self, home: Group, new: Compound, sources: int) -> int | None:
@@ -181,12 +176,12 @@ class _Grouping:
         folds = (
             sources == 1 and name in self._rules.folds.get(home.name, ()) and self._is_by_channel(new.lead)
         )
-        if home._stage == _BARE and folds:
-            return _BARE
-        if home._stage == _BARE and sources == 2 and name == "Add" and home.name in self._rules.residual:
-            return _SUMMED
-        if home._stage < _ACTIVATED and sources == 1 and name in self._rules.after.get(home.name, ()):
-            return _ACTIVATED
+        if home.stage == BARE and folds:
+            return BARE
+        if home.stage == BARE and sources == 2 and name == "Add" and home.name in self._rules.residual:
+            return SUMMED
+        if home.stage < ACTIVATED and sources == 1 and name in self._rules.after.get(home.name, ()):
+            return ACTIVATED
         return None
 
     def _is_by_channel(self, node: ir.Node) -> bool:
@@ -211,7 +206,7 @@ class _Grouping:
     def _is_ready(self, home: Group, sources: Sequence[ir.Value]) -> bool:
         """Return whether a group could read all of these where it runs now."""
         others = [self._home.get(value.name or "") for value in sources]
-        return all(other is None or other is home or other._position < home._position for other in others)
+        return all(other is None or other is home or other.position < home.position for other in others)
 
     def _is_read_only_by(self, value: ir.Value, home: Group, members: Sequence[ir.Node]) -> bool:
         """Return whether nothing but these nodes reads what a group makes, by way of views or not."""

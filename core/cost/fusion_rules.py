@@ -42,8 +42,9 @@ class FusionRules:
             normalization, reduction or copy before or behind them.
         epilogue: Leading operators whose output all that `chains` is computed on, before it is stored.
         free: Operators that move no data.
-        block: Channels of a block that convolutions compute on; grouped and depthwise ones that do not fill
-            blocks take a slower way, and are of classes of their own. 0 if there is none.
+        block: Channels of a block in which some operators keep tensors, and move them in and out (see
+            `layout`); grouped and depthwise convolutions that do not fill blocks take a slower way, and are of
+            classes of their own. 0 if there is none.
     """
 
     compounds: frozenset[str] = _ACTIVATIONS | {"layernorm"}
@@ -101,7 +102,7 @@ RULES: Mapping[str, FusionRules] = {
         epilogue=_CONVS | _PRODUCTS,
         free=VIEWS | _SHAPES | {"Expand", "Slice", "Split"},
     ),
-    # "Layer Fusion" in NVIDIA's TensorRT developer guide: pointwise, convolution with sum, concat elimination
+    # "Layer Fusion Catalog" of TensorRT's documentation: pointwise, convolution with sum, concat elimination
     "tensorrt": FusionRules(
         compounds=_FUNCTIONAL | {"l2norm", "product"},
         chains=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ class Kernel:
         name: The leading node's.
         op: Its operator; in lower case a compound of several (`gelu`, `attention`, see `compounds`).
         op_class: See `op_classes`.
-        nodes: How many nodes it stands for.
+        nodes: How many nodes it stands for; 0 if the runtime adds it to change the layout of a tensor.
         macs: Multiply-accumulates; None if they cannot be counted.
         read_bytes, written_bytes: Activations that it takes from memory and stores, each tensor once.
         weight_bytes: Constants that it reads.
@@ -103,7 +103,7 @@ def kernels(model: ir.Model, shapes: Shapes, cost: Cost, rules: str | FusionRule
     grouped = group(nodes, constants, shapes, rules)
     costs = dict(zip(nodes, cost.rows, strict=True))
     maker = _Maker(shapes, constants, costs, grouped, rules.block)
-    return [maker.kernel(each) for each in grouped.groups]
+    return [kernel for each in grouped.groups for kernel in maker.kernels(each)]
 
 
 class _Maker:
@@ -118,7 +118,30 @@ class _Maker:
         self._shapes, self._constants, self._costs = shapes, constants, costs
         self._grouped, self._block = grouped, block
 
-    def kernel(self, each: Group) -> Kernel:
+    def kernels(self, each: Group) -> Iterator[Kernel]:
+        """Yield a group's kernel, and those that change the layout of tensors before and behind it."""
+        for name in self._grouped.entering.get(each, ()):
+            yield self._reorder("ReorderInput", name)
+        yield self._kernel(each)
+        for name in self._grouped.leaving.get(each, ()):
+            yield self._reorder("ReorderOutput", name)
+
+    def _reorder(self, op: str, name: str) -> Kernel:
+        size_bytes, info = self._bytes(name), self._shapes.get(name)
+        return Kernel(
+            name=name,
+            op=op,
+            op_class="copy",
+            nodes=0,
+            macs=0,
+            read_bytes=size_bytes,
+            written_bytes=size_bytes,
+            weight_bytes=0,
+            elements=info.elements if info is not None else 0,
+            dtype=info.dtype if info is not None else "float32",
+        )
+
+    def _kernel(self, each: Group) -> Kernel:
         lead, costs = each.lead, [self._costs[node] for node in each.nodes]
         counted = [row.macs for row in costs]
         macs = None if None in counted else sum(filter(None, counted))

@@ -141,14 +141,19 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
 
 
 def publish_text(text: str, target: Path) -> None:
-    """Write `text` to `target` by way of a temporary file in its folder.
+    """Write `text` in UTF-8, as `publish_bytes` does."""
+    publish_bytes(text.encode(), target)
+
+
+def publish_bytes(data: bytes, target: Path) -> None:
+    """Write a file by way of a temporary one in its folder.
 
     Raises:
         OutputError: The folder cannot be written.
     """
     check_writable(target, overwrite=True)
     with _temporary(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(data)
         _sync(temporary)
         temporary.replace(target)
 

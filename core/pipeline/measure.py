@@ -39,8 +39,8 @@ def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Me
     Latency comes last and runs alone, with the recipe's number of threads; the rest uses all processors.
 
     Raises:
-        InputError: The model does not run on the labelled data, or is no classifier; or a profile says nothing
-            about its speed.
+        InputError: The model does not run on the labelled data, or is no classifier; or a profile says
+            nothing about its speed.
     """
     from onnx_pare.bench.accuracy import accuracy_pair
     from onnx_pare.bench.fidelity import compare

@@ -31,7 +31,8 @@ def test_show_a_device() -> None:
     lines = run("show", str(BOARD)).splitlines()
     assert {
         "  cores              2 × Big, 2 GHz, 16 float32 operations per cycle",
-        "  peak derivation    2 × 2 GHz × 16 + 4 × 1 GHz × 8 float32 operations per cycle",
+        "  peak               float32 96, int8 384 GOP/s",
+        "                     2 × 2 GHz × 16 + 4 × 1 GHz × 8 float32 operations per cycle",
         "fitted (default): costs of costs",
         "  float32, 1 thread: 10 GMAC/s, 2 GB/s, 100 µs per kernel; 20 models measured",
         "    error 9.0 % in the mean, median 7.0 %, 90 % within ±20 % (20 models held out by model families)",

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from onnx_pare.documents.section import Section, known_keys, validate
 
@@ -12,8 +12,8 @@ class Leaf(Section):
 
 class Tree(Section):
     leaves: tuple[Leaf, ...] = ()
-    named: dict[str, Leaf] = {}
-    deep: dict[str, dict[str, Leaf]] = {}
+    named: dict[str, Leaf] = Field(default_factory=dict)
+    deep: dict[str, dict[str, Leaf]] = Field(default_factory=dict)
 
 
 def test_lists_are_fine_for_tuples_and_other_types_are_not() -> None:

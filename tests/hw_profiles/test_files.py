@@ -6,6 +6,8 @@ import pytest
 
 from onnx_pare.errors import ProfileError
 from onnx_pare.hw_profiles import files
+from onnx_pare.hw_profiles.profiles import find
+from onnx_pare.hw_profiles.rates import basis
 
 BOARD = """\
 title: A board
@@ -32,6 +34,14 @@ def test_every_device_that_ships_loads(name: str) -> None:
 @pytest.mark.parametrize("name", files.costs_names())
 def test_all_costs_that_ship_load(name: str) -> None:
     assert files.costs(name).title
+
+
+@pytest.mark.skipif(not files.costs_names(), reason="no costs ship")
+@pytest.mark.parametrize("name", files.device_names())
+def test_every_runtime_that_ships_can_be_predicted(name: str) -> None:
+    for runtime in files.shipped_device(name).runtimes:
+        profile = find(f"{name}@{runtime}")
+        assert basis(profile, "float32", 1).rates.work_per_s > 0
 
 
 def test_a_file(tmp_path: Path) -> None:

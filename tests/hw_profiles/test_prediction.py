@@ -4,8 +4,9 @@ from math import exp, hypot
 
 import pytest
 
-from onnx_pare.hw_profiles.prediction import Z80, interval, predict
+from onnx_pare.hw_profiles.prediction import interval, predict
 from onnx_pare.hw_profiles.profiles import Profile, of_device
+from onnx_pare.hw_profiles.rates import Z80
 from onnx_pare.hw_profiles.schema import Device
 from tests.hw_profiles.board import made
 
@@ -62,6 +63,17 @@ def test_int8_without_a_fit_takes_as_long_as_float32(fitted: Profile) -> None:
     assert (as_float.error_percent, as_int8.error_percent) == (9, None)
     assert as_int8.spread > as_float.spread
     assert "int8 was never measured" in as_int8.notes[0]
+
+
+def test_between_integer_kernels_the_fit_of_integers_holds(from_facts: Profile) -> None:
+    linear = made(dtype="int8")
+    pair = [linear, made("elementwise", op="Add", macs=0, written_bytes=10**6)]
+    alone, known = predict(pair[:1], from_facts), predict(pair, from_facts)
+    # the costs for int8 have no element-wise class: float32's hold, 2 · 10⁶ bytes / 4 GB/s and half of 10 µs
+    assert known.latency_ms - alone.latency_ms == pytest.approx(0.5 + 0.005)
+    follows = predict([linear, made(macs=0, elements=10**9)], from_facts)
+    # `linear` is known for int8: 10⁹ elements take half as long as MACs of float32
+    assert follows.latency_ms == pytest.approx(2 * alone.latency_ms)
 
 
 def test_a_batch_that_was_not_measured_is_said(fitted: Profile) -> None:

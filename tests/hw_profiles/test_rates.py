@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from math import inf, sqrt
+from math import hypot, log, sqrt
 
 import pytest
 
 from onnx_pare.errors import ProfileError
 from onnx_pare.hw_profiles.profiles import Profile, of_device
-from onnx_pare.hw_profiles.rates import basis
+from onnx_pare.hw_profiles.rates import Z80, basis
 from onnx_pare.hw_profiles.schema import Device
 from tests.hw_profiles.board import know_board_costs
 
@@ -38,11 +38,20 @@ def test_beyond_them_the_exponent_rules_up_to_the_cores(fitted: Profile) -> None
     assert eight.notes[0] == "8 threads on 6 cores are predicted as 6"
 
 
-def test_without_an_exponent_more_threads_are_no_faster(
+def test_without_an_exponent_the_interval_holds_no_gain_and_full_gain(
     fitted: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     know_board_costs(monkeypatch, thread_exponent=None)
-    assert basis(fitted, "float32", 6).rates.work_per_s == 40e9
+    six = basis(fitted, "float32", 6)
+    assert six.rates.work_per_s == pytest.approx(40e9 * sqrt(1.5))
+    assert six.spread == pytest.approx(hypot(0.2, log(sqrt(1.5)) / Z80))
+
+
+def test_fewer_threads_than_were_measured(device: Device) -> None:
+    runtime = device.runtimes["fitted"].model_copy(update={"fits": device.runtimes["fitted"].fits[1:]})
+    found = basis(of_device("b", device.model_copy(update={"runtimes": {"r": runtime}})), "float32", 1)
+    assert found.rates.work_per_s == pytest.approx(40e9 / 4**0.8)
+    assert found.notes == ("1 thread: extrapolated from 4, not measured",)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float64"])
@@ -78,11 +87,15 @@ def test_facts_know_int8_only_with_its_own_peak_and_share(from_facts: Profile, d
     assert basis(blunt, "int8", 1).assumed
 
 
-def test_chips_without_a_known_bandwidth_are_predicted_by_their_work(device: Device) -> None:
+def test_chips_without_a_known_bandwidth_go_by_bytes_for_each_mac(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = {"peak_share": 0.25, "bytes_per_mac": 4.0, "macs_per_launch": 0.0, "spread": 0.2}
+    know_board_costs(monkeypatch, from_facts={"int8": share})
     facts = device.facts.model_copy(update={"memory_gb_per_s": None, "peak_gops": {"int8": 384.0}})
     chip = device.model_copy(update={"facts": facts, "kind": "mcu"})
     found = basis(of_device("b", chip, "facts"), "float32", 1)
-    assert (found.dtype, found.rates.bytes_per_s) == ("int8", inf)
+    assert (found.dtype, found.rates.bytes_per_s) == ("int8", pytest.approx(4 * 16e9))
     assert found.notes[-1] == "facts is known for int8 only: what is float32 is predicted as if it were int8"
 
 

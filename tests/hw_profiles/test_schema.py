@@ -70,7 +70,7 @@ def test_what_is_no_device(raw: dict[str, Any], message: str) -> None:
                 "fusion": "ncnn",
                 "classes": {},
                 "from_facts": {
-                    "int8": {"peak_share": 1.5, "memory_share": 1.0, "overhead_us": 1, "spread": 0.1}
+                    "int8": {"peak_share": 1.5, "memory_share": 1.0, "macs_per_launch": 1, "spread": 0.1}
                 },
             },
             "less than or equal to 1",

@@ -4,8 +4,8 @@ from math import exp, sqrt
 
 import pytest
 
-from onnx_pare.hw_profiles.prediction import Z80
 from onnx_pare.hw_profiles.profiles import Profile
+from onnx_pare.hw_profiles.rates import Z80
 from onnx_pare.hw_profiles.speedup import forecast_pair
 from onnx_pare.hw_profiles.workload import Workload
 from tests.conftest import with_weights

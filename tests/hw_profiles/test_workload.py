@@ -25,7 +25,7 @@ def test_a_model_on_a_profile(fitted: Profile) -> None:
     assert entry["unseen_ops"] == ["Erf", "MatMul"]
     assert [op["op"] for op in entry["ops"]] == ["MatMul", "Erf"]
     assert "never seen by the fit: Erf, MatMul" in entry["warnings"][0]
-    assert entry["fits"] == {}
+    assert entry["fits"]["ram"]["has_bytes"] == 2**30
 
 
 def test_macs_in_another_type(fitted: Profile) -> None:
@@ -42,7 +42,7 @@ def test_a_fixed_batch_times_three(fitted: Profile) -> None:
 
 
 def test_what_does_not_fit_is_said_first(device: Device) -> None:
-    facts = device.facts.model_copy(update={"sram_kib": 0.25, "flash_kib": 64.0})
+    facts = device.facts.model_copy(update={"sram_kib": 0.25, "flash_kib": 64.0, "ram_mib": None})
     found = forecast(work(), of_device("b", device.model_copy(update={"facts": facts})))
     # x and m: 64 + 32 floats
     assert found.warnings[0] == "does not fit: needs 1 KB of 0 KB SRAM"
@@ -54,6 +54,6 @@ def test_what_does_not_fit_is_said_first(device: Device) -> None:
     ("dtype", "needs"), [("int8", 64 * 32), ("float16", 64 * 32 * 2), (None, 64 * 32 * 4)]
 )
 def test_memory_follows_the_type_too(device: Device, dtype: str | None, needs: int) -> None:
-    facts = device.facts.model_copy(update={"flash_kib": 64.0})
+    facts = device.facts.model_copy(update={"flash_kib": 64.0, "ram_mib": None})
     profile = of_device("b", device.model_copy(update={"facts": facts}))
     assert [need.needs_bytes for need in work(dtype=dtype).memory(profile)] == [needs]

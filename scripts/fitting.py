@@ -44,8 +44,8 @@ class Prior:
         table: Class costs, shape (classes, 7).
         table_spread: Their standard deviation, shape (7,); 0 keeps a column as it is.
         rates: F, B and o of each run, shape (runs, 3); None to start from the data.
-        rates_spread: Standard deviation of each from `rates`; if that is None, of B/F and o·F from their
-            means over all runs.
+        rates_spread: Standard deviation of F, B/F and o·F from those of `rates`; if that is None, of the last
+            two from their means over all runs.
         factors: f of each class, shape (runs, classes).
         factor_spread: Their standard deviation, overall or for each class.
         memory_work, launch_work: MACs that could be done in the time of moving one byte, and of one launch,
@@ -248,9 +248,13 @@ class _Problem:
     def _penalize_rates(self, now: Floats, gradient: Floats) -> float:
         spread = np.array(self._prior.rates_spread)
         if self._prior.rates is not None:
-            off = (now - self._rates) / spread
-            gradient += off / spread
-            return 0.5 * float((off**2).sum())
+            off = now - self._rates
+            # a device that is faster than expected is so in all: B follows F, and o goes the other way
+            parts = np.stack([off[:, 0], off[:, 1] - off[:, 0], off[:, 2] + off[:, 0]], axis=1) / spread
+            pulls = parts / spread
+            gradient[:, 0] += pulls[:, 0] - pulls[:, 1] + pulls[:, 2]
+            gradient[:, 1:] += pulls[:, 1:]
+            return 0.5 * float((parts**2).sum())
         # of a device that is x times faster in all, B/F and o·F are what others have
         memory, launch = now[:, 1] - now[:, 0], now[:, 2] + now[:, 0]
         memory_loss, memory_pull = self._around(memory, -np.log(self._prior.memory_work), spread[1])
