@@ -93,7 +93,8 @@ def family(name: str) -> str:
 def report(errors: Any) -> str:
     size = np.abs(errors) * 100
     shares = " ".join(f"±{limit} % {100 * np.mean(size <= limit):.0f} %" for limit in (10, 20))
-    return f"median {np.median(size):5.1f} %  mean {size.mean():5.1f} %  {shares}  bias {100 * np.median(errors):+.1f} %"
+    middle, mean, bias = np.median(size), size.mean(), 100 * np.median(errors)
+    return f"median {middle:5.1f} %  mean {mean:5.1f} %  {shares}  bias {bias:+.1f} %"
 
 
 def spearman(a: Any, b: Any) -> float:
