@@ -11,8 +11,8 @@ FOLDER has `truth/` and `archs/` as scripts/fit_profiles.py reads them. Everythi
   and the number of kernels.
 
 Printed are the mean absolute percentage error (median over runs, and over all), the median error, the share
-within ±10 and ±20 %, Spearman's rank correlation (median over runs), and how many latencies lie within the 80 %
-interval, whose width comes from other families. Then: devices known by their facts alone and after one
+within ±10 and ±20 %, Spearman's rank correlation (median over runs), and how many latencies lie within the
+80 % interval, whose width comes from other families. Then: devices known by their facts alone and after one
 measurement, and whether int8 is rightly called faster or slower.
 """
 
@@ -33,10 +33,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from fit_profiles import chosen, device_points  # noqa: E402
+from fitting import Prior, fit  # noqa: E402
 from kinds import KINDS, Kind, Result, results  # noqa: E402
 from published import Floats, Graphs, Table  # noqa: E402
-
-from fitting import Models, Prior, fit  # noqa: E402
 
 
 def main() -> int:
@@ -49,9 +48,8 @@ def main() -> int:
     options = parser.parse_args()
     graphs = Graphs(options.folder / "archs", options.cache)
     devices = yaml.safe_load((ROOT / "scripts" / "devices.yaml").read_text(encoding="utf-8"))
-    print(
-        f"{'table':34} {'model':12} {'runs':>5} {'median':>7} {'mean':>7} {'med.err':>7} {'±10 %':>6} {'±20 %':>6} rank"
-    )
+    columns = ("runs", "median", "mean", "med.err", "±10 %", "±20 %", "rank")
+    print(f"{'table':34} {'model':12} {' '.join(f'{column:>7}' for column in columns)}")
     for kind in KINDS:
         if options.only in (None, kind.costs):
             found = results(kind, options.folder / "truth", options.folder / "archs", graphs)
@@ -95,8 +93,9 @@ def print_line(name: str, model: str, measured: Floats, predicted: Floats) -> No
     ]
     every = errors[known]
     print(
-        f"{name:34} {model:12} {len(errors):5} {np.median(each):7.1%} {every.mean():7.1%} "
-        f"{np.median(every):7.1%} {(every <= 0.1).mean():6.0%} {(every <= 0.2).mean():6.0%} {np.nanmedian(ranks):.2f}",
+        f"{name:34} {model:12} {len(errors):7} {np.median(each):7.1%} {every.mean():7.1%} "
+        f"{np.median(every):7.1%} {(every <= 0.1).mean():7.0%} {(every <= 0.2).mean():7.0%} "
+        f"{np.nanmedian(ranks):7.2f}",
         flush=True,
     )
 
@@ -201,9 +200,8 @@ def call_int8(found: list[Result]) -> None:
                 right += (guess < pair[1]) == (seconds < pair[0])
                 faster += bool(seconds < pair[0])
                 total += 1
-    print(
-        f"ncnn, int8 faster or slower: {right / total:.1%} of {total} pairs right (always faster: {faster / total:.1%})"
-    )
+    always = f"always faster: {faster / total:.1%}"
+    print(f"ncnn, int8 faster or slower: {right / total:.1%} of {total} pairs right ({always})")
 
 
 def expected_rates(rates: Floats, others: list[tuple[int, Any]], peaks: Any) -> tuple[Floats, float]:
@@ -217,7 +215,7 @@ def expected_rates(rates: Floats, others: list[tuple[int, Any]], peaks: Any) -> 
 
 
 def facts_alone(kind: Kind, result: Result, devices: Mapping[str, Any]) -> None:
-    """Predict each device by its facts and what others reach of theirs; then with one of its models measured."""
+    """Predict each device by its facts and what others reach of theirs; then with one model measured."""
     points = device_points(kind, result, devices)
     alone: list[tuple[str, float]] = []
     one: list[dict[str, float]] = []
@@ -253,9 +251,8 @@ def facts_alone(kind: Kind, result: Result, devices: Mapping[str, Any]) -> None:
             )
         one.append(after)
     errors = [error for _, error in alone]
-    print(
-        f"ncnn, facts alone: mean {np.mean(errors):.1%}, median over {len(errors)} devices {np.median(errors):.1%}"
-    )
+    middle = f"median over {len(errors)} devices {np.median(errors):.1%}"
+    print(f"ncnn, facts alone: mean {np.mean(errors):.1%}, {middle}")
     print("   " + ", ".join(f"{name} {error:.0%}" for name, error in alone))
     every = [error for after in one for error in after.values()]
     print(f"ncnn, one model measured: mean {np.mean(every):.1%}, median {np.median(every):.1%}; by model:")

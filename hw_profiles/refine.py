@@ -133,9 +133,9 @@ class Timed:
 def refined(profile: Profile, timed: Sequence[Timed]) -> Device:
     """Return the profile's device with the fits of its runtime replaced for the types and threads measured.
 
-    Each fit starts from what the profile knows already, fits or facts. One model moves all rates together; the
-    more there are, the more classes of operators get factors of their own. With two or more models each is
-    predicted by a fit to the others: the error that the profile then states.
+    Each fit starts from what the profile knows already, fits or facts. One model moves all rates together;
+    the more there are, the more classes of operators get factors of their own. With two or more models each
+    is predicted by a fit to the others: the error that the profile then states.
 
     Raises:
         ProfileError: Neither fits nor facts say anything about the device's speed.

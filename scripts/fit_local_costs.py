@@ -59,11 +59,16 @@ INT8_GRAPHS = (
     "timm/resmlp_12_224",
 )  # fmt: skip
 PRODUCTS = ("Gemm", "FusedGemm", "MatMul", "FusedMatMul")
-# moved without a kernel of their own in the model: views, and changes of layout around convolutions
+# views, and what the model has no kernel for
 LEFT_OUT = frozenset(
     {"Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Unsqueeze", "MultiHeadAttention"}
 )
-OWN = {"QuickGelu": "function", "SkipLayerNormalization": "normalization"}
+OWN = {
+    "QuickGelu": "function",
+    "ReorderInput": "copy",
+    "ReorderOutput": "copy",
+    "SkipLayerNormalization": "normalization",
+}
 COLUMNS = tuple(field.name for field in fields(ClassCost))
 
 
@@ -138,7 +143,7 @@ def as_kernel(event: Mapping[str, Any]) -> Kernel | None:
     """Return a profiled kernel as `kernels` would count it, None if it has no counterpart."""
     read, made = ([tuple(*entry.values()) for entry in event[key] or []] for key in "io")
     op = event["op"]
-    if not (read and made and made[0]) or op in LEFT_OUT or op.startswith("Reorder"):
+    if not (read and made and made[0]) or op in LEFT_OUT:
         return None
     if "float" not in event["i"][0]:
         return None

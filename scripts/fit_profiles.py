@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import yaml
+from fitting import Fitted
 from kinds import KINDS, Kind, Result, results
 from published import Floats, Graphs
 
-from fitting import Fitted
 from onnx_pare.hw_profiles.predictor import CLASSES, INDEX, ClassCost
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import published
-from published import Floats, Graphs, Run, Table
-
 from fitting import (
     CENTRE,
     COMPUTE,
@@ -26,6 +24,8 @@ from fitting import (
     held_out,
     without,
 )
+from published import Floats, Graphs, Run, Table
+
 from onnx_pare.hw_profiles.predictor import CLASSES
 
 # images of a batch that rates on GPUs were measured with, about

@@ -73,7 +73,7 @@ class Table:
 
 
 class Graphs:
-    """The kernels of the graphs in a folder, for any rule set; kept in a file, since reading takes a minute."""
+    """The kernels of graphs, for any rule set; kept in a file, since reading all takes minutes."""
 
     def __init__(self, archs: Path, cache: Path | None = None) -> None:
         self._archs, self._cache = archs, cache

@@ -31,7 +31,8 @@ def fused(nodes: Sequence[ir.Node], constants: frozenset[str]) -> Fused:
     """Find the operators that run on integers, as onnxruntime does.
 
     Such a node reads only dequantized tensors and constants, and all that it makes goes, maybe by way of Relu
-    or Clip, into QuantizeLinear alone, unless it is a matrix product. Dequantized tensors that only they read are never stored as floats.
+    or Clip, into QuantizeLinear alone, unless it is a matrix product. Dequantized tensors that only they read
+    are never stored as floats.
     """
     views: set[ir.Node] = set()
     stored_as: dict[str, str] = {}

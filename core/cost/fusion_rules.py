@@ -43,8 +43,8 @@ class FusionRules:
         epilogue: Leading operators whose output all that `chains` is computed on, before it is stored.
         free: Operators that move no data.
         block: Channels of a block in which some operators keep tensors, and move them in and out (see
-            `layout`); grouped and depthwise convolutions that do not fill blocks take a slower way, and are of
-            classes of their own. 0 if there is none.
+            `layout`); grouped and depthwise convolutions that do not fill blocks take a slower way, and are
+            of classes of their own. 0 if there is none.
     """
 
     compounds: frozenset[str] = _ACTIVATIONS | {"layernorm"}

@@ -57,8 +57,9 @@ class Layout:
 
     def takes_plain(self, node: ir.Node) -> bool:
         """Return whether a convolution on blocks reads the plain layout itself, as of images."""
-        channels = self._shape(node.inputs[0])[1]
-        return node.op_type == "Conv" and node.attributes.get_int("group", 1) == 1 and channels < BLOCK
+        if node.op_type != "Conv" or node.attributes.get_int("group", 1) != 1:
+            return False
+        return self._shape(node.inputs[0])[1] < BLOCK
 
     def is_reordering(self, node: ir.Node) -> bool:
         """Return whether a transposition is done where a tensor is moved in or out of blocks anyway."""
