@@ -1,7 +1,7 @@
 """Predicted against measured latency of a folder of graphs on this machine, beside counting MACs alone.
 
     pare profiles calibrate
-    python benchmarks/local_prediction.py GRAPHS [--threads 1] [--max-gmacs 10] [--times FOLDER]
+    python benchmarks/local_prediction.py GRAPHS [--threads 1] [--max-gmacs 10] [--every 1] [--times FOLDER]
 
 GRAPHS holds ONNX graphs, weightless ones as weighted.py describes them. Each is timed in onnxruntime like the
 networks that a machine is calibrated on: the fastest tenth of its times, CPU time where one thread works.
@@ -51,7 +51,7 @@ class Row:
 
 def rows(given: argparse.Namespace) -> Iterator[Row]:
     profile = find(str(given.profile))
-    for path in sorted(given.graphs.rglob("*.onnx")):
+    for path in sorted(given.graphs.rglob("*.onnx"))[:: given.every]:
         model = load_model(path)
         shapes = infer(model, {})
         cost = count(model, shapes)
@@ -93,8 +93,8 @@ def family(name: str) -> str:
 def report(errors: Any) -> str:
     size = np.abs(errors) * 100
     shares = " ".join(f"±{limit} % {100 * np.mean(size <= limit):.0f} %" for limit in (10, 20))
-    bias = f"bias {100 * np.median(errors):+.1f} %"
-    return f"median {np.median(size):5.1f} %  mean {size.mean():5.1f} %  {shares}  {bias}"
+    middle, mean, bias = np.median(size), size.mean(), 100 * np.median(errors)
+    return f"median {middle:5.1f} %  mean {mean:5.1f} %  {shares}  bias {bias:+.1f} %"
 
 
 def spearman(a: Any, b: Any) -> float:
@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-gmacs", type=float, default=np.inf)
     parser.add_argument("--times", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="take each so-manyth graph only")
     given = parser.parse_args()
     if given.times is not None:
         given.times.mkdir(parents=True, exist_ok=True)

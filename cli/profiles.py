@@ -95,9 +95,10 @@ def calibrate_command(
     """Measure this machine in onnxruntime, so that latencies can be predicted for it."""
     from onnx_pare.cli import console
     from onnx_pare.graph.save import check_writable, publish_text
-    from onnx_pare.hw_profiles.calibrate import calibrate, device, yaml_text
+    from onnx_pare.hw_profiles.calibrate import calibrate
     from onnx_pare.hw_profiles.cpu import physical_cores
     from onnx_pare.hw_profiles.local import local_profile_path
+    from onnx_pare.hw_profiles.local_profile import device, yaml_text
 
     target = output or local_profile_path()
     if output is None:
@@ -123,7 +124,9 @@ def _calibrated(found: Sequence[Calibrated]) -> Iterator[str]:
     """Say what was measured, and how well networks are predicted that the fit did not see."""
     from onnx_pare.cli.columns import aligned
 
-    lines = [("", "threads", "GMAC/s", "GB/s", "µs a kernel", "networks", "held-out error")]
+    lines: list[tuple[str, ...]] = [
+        ("", "threads", "GMAC/s", "GB/s", "µs a kernel", "networks", "held-out error")
+    ]
     for one in found:
         rates = one.rates
         speeds = (rates.work_per_s / 1e9, rates.bytes_per_s / 1e9, rates.overhead_s * 1e6)

@@ -131,7 +131,10 @@ def physical_cores() -> int:
 
 
 def _core(number: int) -> tuple[str, ...]:
-    """Return the package and core of a logical core; Linux's Documentation/ABI/stable/sysfs-devices-system-cpu."""
+    """Return the package and core of a logical core.
+
+    Linux's Documentation/ABI/stable/sysfs-devices-system-cpu says where they stand.
+    """
     topology = TOPOLOGY / f"cpu{number}" / "topology"
     return tuple((topology / name).read_text().strip() for name in ("physical_package_id", "core_id"))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 from onnx_pare.hw_profiles.micro_networks import attention, gelu, normalized, silu
 from onnx_pare.hw_profiles.micronet import Layers, Micro, MicroNet
@@ -21,14 +23,14 @@ def _convs(repeats: int, channels: int, kernel: int = 1, stride: int = 1, groups
 def _linears(*widths: int) -> Layers:
     def layers(net: MicroNet) -> str:
         x = net.input
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             x = net.linear(x, inputs, outputs)
         return x
 
     return layers
 
 
-def _repeated(repeats: int, op: str, **attributes: object) -> Layers:
+def _repeated(repeats: int, op: str, **attributes: Any) -> Layers:
     def layers(net: MicroNet) -> str:
         x = net.input
         for _ in range(repeats):

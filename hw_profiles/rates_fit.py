@@ -1,6 +1,7 @@
 """Fits a machine's rates to measured networks, with the costs of classes of operators as they are known.
 
-What is looked for are logarithms: of F, B, o, and of the factor of each class that was measured. They minimize
+What is looked for are logarithms: of F, B, o, and of the factor of each class that was measured. They
+minimize
 
     Σ ρ( log(predicted / measured) / σ ) + Σ ( (x - x₀) / s )²
 
@@ -53,8 +54,8 @@ def fit_rates(measured: Sequence[Measured], costs: Mapping[str, ClassCost], star
     Args:
         measured: Networks; those without kernels are left out.
         costs: Class -> cost. Factors are fitted for the classes that were measured.
-        start: Where to start, and what F, B and o are if nothing says otherwise: B and o are taken relative to
-            F, which the networks' MACs give.
+        start: What F, B and o are relative to each other if nothing says otherwise; how fast the machine is
+            as a whole is taken from the networks.
     """
     problem = _Problem([one for one in measured if one.kernels], costs, start)
     point, loss = problem.start, np.inf
@@ -148,4 +149,6 @@ class _Problem:
         return overhead + both, compute**2 / safe, memory**2 / safe, overhead
 
     def _sums(self, each: Floats) -> Floats:
-        return np.bincount(self._owner, each, minlength=len(self._measured))
+        sums: Floats = np.zeros(len(self._measured))
+        np.add.at(sums, self._owner, each)
+        return sums

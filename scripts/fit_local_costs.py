@@ -47,45 +47,28 @@ SIMPLEST = {
     "round": "nearest", "select": "all", "correct_bias": False, "equalize": False, "min_sqnr_db": None,
     "clip_weights": False, "calibration": "minmax", "per_channel": True,
 }  # fmt: skip
-INT8_GRAPHS = [
-    "torchvision/mobilenet_v2",
-    "torchvision/resnet18",
-    "torchvision/shufflenet_v2_x1_0",
-    "torchvision/mobilenet_v3_small",
-    "timm/efficientnet_lite0",
-    "torchvision/squeezenet1_1",
-    "torchvision/regnet_x_400mf",
-    "timm/ghostnet_100",
-    "torchvision/mnasnet0_5",
-    "ncnn/mobilenet",
-    "timm/deit_tiny_patch16_224",
-    "timm/convnext_atto",
-    "torchvision/efficientnet_b0",
-    "torchvision/densenet121",
-    "torchvision/regnet_y_400mf",
-    "torchvision/resnet50",
-    "ncnn/yolo-fastestv2",
-    "timm/mobilenetv3_large_100",
-    "torchvision/googlenet",
-    "timm/mobilevit_xxs",
-    "timm/repvgg_a0",
-    "timm/lcnet_100",
-    "timm/pvt_v2_b0",
-    "timm/mixnet_s",
-    "timm/levit_128s",
-    "ncnn/nanodet_m",
-    "timm/efficientformer_l1",
-    "torchvision/vit_b_32",
-    "timm/hrnet_w18_small",
-    "timm/poolformerv2_s12",
+INT8_GRAPHS = (
+    "torchvision/mobilenet_v2", "torchvision/resnet18", "torchvision/shufflenet_v2_x1_0",
+    "torchvision/mobilenet_v3_small", "timm/efficientnet_lite0", "torchvision/squeezenet1_1",
+    "torchvision/regnet_x_400mf", "timm/ghostnet_100", "torchvision/mnasnet0_5", "ncnn/mobilenet",
+    "timm/deit_tiny_patch16_224", "timm/convnext_atto", "torchvision/efficientnet_b0",
+    "torchvision/densenet121", "torchvision/regnet_y_400mf", "torchvision/resnet50", "ncnn/yolo-fastestv2",
+    "timm/mobilenetv3_large_100", "torchvision/googlenet", "timm/mobilevit_xxs", "timm/repvgg_a0",
+    "timm/lcnet_100", "timm/pvt_v2_b0", "timm/mixnet_s", "timm/levit_128s", "ncnn/nanodet_m",
+    "timm/efficientformer_l1", "torchvision/vit_b_32", "timm/hrnet_w18_small", "timm/poolformerv2_s12",
     "timm/resmlp_12_224",
-]
+)  # fmt: skip
 PRODUCTS = ("Gemm", "FusedGemm", "MatMul", "FusedMatMul")
-# moved without a kernel of their own in the model: views, and changes of layout around convolutions
+# views, and what the model has no kernel for
 LEFT_OUT = frozenset(
     {"Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Unsqueeze", "MultiHeadAttention"}
 )
-OWN = {"QuickGelu": "function", "SkipLayerNormalization": "normalization"}
+OWN = {
+    "QuickGelu": "function",
+    "ReorderInput": "copy",
+    "ReorderOutput": "copy",
+    "SkipLayerNormalization": "normalization",
+}
 COLUMNS = tuple(field.name for field in fields(ClassCost))
 
 
@@ -160,7 +143,7 @@ def as_kernel(event: Mapping[str, Any]) -> Kernel | None:
     """Return a profiled kernel as `kernels` would count it, None if it has no counterpart."""
     read, made = ([tuple(*entry.values()) for entry in event[key] or []] for key in "io")
     op = event["op"]
-    if not (read and made and made[0]) or op in LEFT_OUT or op.startswith("Reorder"):
+    if not (read and made and made[0]) or op in LEFT_OUT:
         return None
     if "float" not in event["i"][0]:
         return None
