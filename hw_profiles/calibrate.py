@@ -95,8 +95,8 @@ def calibrate(
     dtypes: Sequence[str] | None = None,
     budget_s: float = BUDGET_S,
     timer: Timer | None = None,
-    networks: Sequence[Micro] = NETWORKS,
-    stacks: Sequence[Micro] = STACKS,
+    networks: Sequence[Micro] | None = None,
+    stacks: Sequence[Micro] | None = None,
     progress: Progress | None = None,
 ) -> list[Calibrated]:
     """Measure this machine.
@@ -106,12 +106,13 @@ def calibrate(
         dtypes: Data types to measure, `float32` first; None for all whose costs are known.
         budget_s: How long it may take in all. Stacks are left out where time is short.
         timer: How a model is timed; None for onnxruntime.
-        networks, stacks: What to measure.
+        networks, stacks: What to measure; None for `NETWORKS` and `STACKS`.
         progress: Where to report.
 
     Raises:
         ProfileError: The budget was not enough for the networks.
     """
+    networks, stacks = networks or NETWORKS, STACKS if stacks is None else stacks
     deadline = time.perf_counter() + budget_s * MEASURING_SHARE
     runs = [(dtype, number) for number in threads for dtype in dtypes or costs(COSTS).classes]
     found: list[Calibrated] = []
