@@ -17,6 +17,8 @@ DISTRIBUTION = "onnx-pare"
 MODULES: Mapping[str, str] = {"pillow": "PIL", "pyyaml": "yaml"}
 EXTRAS: Mapping[str, str] = {
     "dev": "the tools behind `make lint typecheck test`; no command needs them",
+    "fit": "scipy, to fit profiles to published latencies; no command needs it",
+    "plot": "matplotlib, for `pare bench --plot` and `--roofline`",
     "train": "scikit-learn and torch, to retrain the demo network from its source; no command needs them",
 }
 PRESENCE: Mapping[bool | None, str] = {True: "yes", False: "no", None: "unknown"}

@@ -42,7 +42,7 @@ class Layout:
 
     def follows(self, name: str, sources: Sequence[ir.Value]) -> bool:
         """Return whether an operator, or a compound of this name, keeps the blocks that it reads."""
-        return name in _FOLLOWS and all(self.is_blocked(value) for value in sources)
+        return name in _FOLLOWS and bool(sources) and all(map(self.is_blocked, sources))
 
     def runs_blocked(self, node: ir.Node) -> bool:
         """Return whether a node reads and makes blocks."""
@@ -57,7 +57,7 @@ class Layout:
 
     def takes_plain(self, node: ir.Node) -> bool:
         """Return whether a convolution on blocks reads the plain layout itself, as of images."""
-        if node.op_type != "Conv" or node.attributes.get_int("group", 1) != 1:
+        if node.op_type != "Conv" or node.attributes.get_int("group", 1) > 1:
             return False
         return self._shape(node.inputs[0])[1] < BLOCK
 

@@ -53,3 +53,8 @@ def test_what_a_change_of_layout_costs(kernels_of: Kernels) -> None:
 def test_other_runtimes_change_none(kernels_of: Kernels) -> None:
     text = f"g ({PORTS}) => (float[N,M,K,L] y) {{ y = {CONV}(x, w) }}"
     assert [each.op for each in kernels_of(text, "ncnn", WEIGHTS)] == ["Conv"]
+
+
+def test_other_ranks_and_constants_have_no_blocks(kernels_of: Kernels) -> None:
+    text = "g (float c) => (float y, float z) { y = Relu(c) r = RandomNormal <shape = [4]> () z = Tanh(r) }"
+    assert [each.op for each in kernels_of(text, "onnxruntime-cpu")] == ["Relu", "RandomNormal", "Tanh"]
