@@ -50,6 +50,8 @@ NETWORK_NOISE, STACK_NOISE = 0.04, 0.15
 FEWEST_NETWORKS = 4
 # where the fit starts; only the ratios matter: those of a server core with 512-bit vectors
 START: Mapping[str, Rates] = {MAIN: Rates(60e9, 25e9, 4e-6), "int8": Rates(200e9, 25e9, 4e-6)}
+# of a network's time, what may be taken for known
+MOST_KNOWN = 0.9
 # networks held out are like those fitted to; models out there differ by this much more at least
 LEAST_SPREAD = 0.08
 
@@ -95,8 +97,8 @@ def calibrate(
     dtypes: Sequence[str] | None = None,
     budget_s: float = BUDGET_S,
     timer: Timer | None = None,
-    networks: Sequence[Micro] = NETWORKS,
-    stacks: Sequence[Micro] = STACKS,
+    networks: Sequence[Micro] | None = None,
+    stacks: Sequence[Micro] | None = None,
     progress: Progress | None = None,
 ) -> list[Calibrated]:
     """Measure this machine.
@@ -106,12 +108,13 @@ def calibrate(
         dtypes: Data types to measure, `float32` first; None for all whose costs are known.
         budget_s: How long it may take in all. Stacks are left out where time is short.
         timer: How a model is timed; None for onnxruntime.
-        networks, stacks: What to measure.
+        networks, stacks: What to measure; None for `NETWORKS` and `STACKS`.
         progress: Where to report.
 
     Raises:
         ProfileError: The budget was not enough for the networks.
     """
+    networks, stacks = networks or NETWORKS, STACKS if stacks is None else stacks
     deadline = time.perf_counter() + budget_s * MEASURING_SHARE
     runs = [(dtype, number) for number in threads for dtype in dtypes or costs(COSTS).classes]
     found: list[Calibrated] = []
@@ -225,8 +228,11 @@ def _fitted(
 
 
 def _split(one: Ready, seconds: float, dtype: str, floats: Rates | None, noise: float) -> Measured:
-    """Take what is known out of a network: what an int8 network computes in float32."""
-    own = [kernel for kernel in one.kernels if computing(kernel) == dtype]
-    rest = [kernel for kernel in one.kernels if computing(kernel) != dtype]
+    """Take out of a network what is predicted as another data type, as `predict` does."""
+    classes = class_costs(dtype)
+    own, rest = [], []
+    for kernel in one.kernels:
+        follows = not kernel.macs and kernel.op_class in classes
+        (own if follows or computing(kernel) == dtype else rest).append(kernel)
     known_s = predicted_s(rest, class_costs(MAIN), floats) if floats is not None else 0.0
-    return Measured(one.micro.name, own, seconds, min(known_s, 0.9 * seconds), noise)
+    return Measured(one.micro.name, own, seconds, min(known_s, MOST_KNOWN * seconds), noise)

@@ -88,14 +88,15 @@ class MicroNet:
 
     def model(self, output: str) -> Any:
         """Return the network that ends at `output`, stored like all else, as a ModelProto."""
-        from onnx import TensorProto, helper, numpy_helper
+        from onnx import TensorProto, helper, numpy_helper, shape_inference
 
         output = self._quantized(output)
         given = helper.make_tensor_value_info("input", TensorProto.FLOAT, self._shape)
         made = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
         weights = [numpy_helper.from_array(array, name) for name, array in self._constants.items()]
         graph = helper.make_graph(self._nodes, "micro", [given], [made], weights)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+        return shape_inference.infer_shapes(model)
 
     def feeds(self) -> dict[str, Any]:
         """Return random input."""

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -248,34 +248,38 @@ def rounded(row: Any) -> ClassCost:
 
 def fit_int8(
     measured: Sequence[tuple[float, Sequence[Kernel]]], floats: Mapping[str, ClassCost]
-) -> tuple[dict[str, ClassCost], ClassCost]:
-    """Return costs of classes in int8, and of DequantizeLinear, from the times of whole networks in s."""
+) -> dict[str, ClassCost]:
+    """Return costs of classes in int8 models from the times of whole networks in s.
+
+    What they compute in float without MACs is fitted with what they do in int8, as `predict` takes it.
+    """
     every = [(owner, kernel) for owner, (_, kernels) in enumerate(measured) for kernel in kernels]
-    table = cost_table(floats)
+    own = [(owner, k) for owner, k in every if computing(k) == "int8" or not k.macs]
     known = np.zeros(len(measured))
     for owner, (_, kernels) in enumerate(measured):
-        plain = [k for k in kernels if computing(k) == "float32" and k.op_class != "quantize"]
-        known[owner] = seconds(Work.of(plain), table, "float32").sum()
-    own = [(owner, k) for owner, k in every if computing(k) == "int8" or k.op_class == "quantize"]
-    # what DequantizeLinear makes is float: one class more, at the end of the table
+        rest = [kernel for kernel in kernels if computing(kernel) != "int8" and kernel.macs]
+        known[owner] = seconds(Work.of(rest), cost_table(floats), "float32").sum()
     work = Work.of([kernel for _, kernel in own])
-    back = np.array([computing(kernel) != "int8" for _, kernel in own])
-    work = dataclasses.replace(work, op_class=np.where(back, len(CLASSES), work.op_class))
     owners, logs = np.array([owner for owner, _ in own]), np.log([time for time, _ in measured])
-    start = np.array([_int8_start(floats.get(name)) for name in CLASSES] + [_int8_start(None)])
+    start = np.array([_int8_start(floats.get(name)) for name in CLASSES])
 
     def residuals(found: Any) -> Any:
         total = known + np.bincount(owners, seconds(work, found, "int8"), minlength=len(measured))
         return (np.log(total) - logs) / INT8_NOISE
 
     best = solve(residuals, start, INT8_SPREAD)
-    seen = {kernel.op_class for _, kernel in own if computing(kernel) == "int8"}
-    costs = {name: rounded(row) for name, row in zip(CLASSES, best, strict=False) if name in seen}
-    return costs, rounded(best[-1])
+    seen = {kernel.op_class for _, kernel in own}
+    return {name: rounded(row) for name, row in zip(CLASSES, best, strict=True) if name in seen}
 
 
 def _int8_start(cost: ClassCost | None) -> tuple[float, ...]:
-    return (1.0, 1.0, 1.0, 1.0, *(astuple(cost)[4:] if cost else (0.0, 0.0, 0.0)))
+    """Start with MACs at int8's rate, with the shape terms of float32; without, at the costs of float32."""
+    if cost is None:
+        return (1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
+    if any(astuple(cost)[SHAPES]):
+        return (1.0, 1.0, 1.0, 1.0, *astuple(cost)[SHAPES])
+    faster = CALIBRATION_START["int8"].work_per_s / CALIBRATION_START["float32"].work_per_s
+    return astuple(replace(cost, compute=cost.compute * faster))
 
 
 def networks_int8(graphs: Path, folder: Path) -> Iterator[tuple[float, list[Kernel]]]:
@@ -344,7 +348,8 @@ def main() -> None:
         if len(found) >= FEWEST:
             floats[name], error = fit(found)
             print(f"{name:<18}{len(found):6} kernels, mean |log error| {error:.3f}", file=sys.stderr)
-    integers, floats["quantize"] = fit_int8(list(networks_int8(given.graphs, given.profiles)), floats)
+    integers = fit_int8(list(networks_int8(given.graphs, given.profiles)), floats)
+    floats["quantize"] = integers["quantize"]  # no graph without int8 has one
     lines = [*header(len(profiles)), *rows("float32", floats), *rows("int8", integers)]
     sys.stdout.write("\n".join(lines) + "\n")
 

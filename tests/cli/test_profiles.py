@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from onnx_pare.cli.profiles import app
-from onnx_pare.errors import UsageError
+from onnx_pare.errors import OutputError, UsageError
+from onnx_pare.hw_profiles import calibrate
 from onnx_pare.hw_profiles.profiles import names
 from tests.hw_profiles.board import BOARD
 
@@ -50,3 +52,21 @@ def test_show_local() -> None:
 def test_show_unknown() -> None:
     with pytest.raises(UsageError, match="unknown profile 'rtx-409', did you mean 'rtx-4090'"):
         run("show", "rtx-409")
+
+
+def test_calibrate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "fastest_s", lambda path, feeds, threads, budget_s: 0.01)
+    monkeypatch.setattr(calibrate, "STACKS", calibrate.STACKS[:1])
+    target, told = tmp_path / "mine.yaml", tmp_path / "told.json"
+    lines = run("calibrate", "-o", str(target), "--threads", "1", "--json", str(told)).splitlines()
+    assert [line.split()[:2] for line in lines[1:3]] == [["float32", "1"], ["int8", "1"]]
+    assert lines[-1] == f"written  {target}"
+    assert json.loads(told.read_text())["device"]["runtimes"]["onnxruntime"]["costs"] == "onnxruntime-cpu"
+    assert "validated" not in run("show", str(target))
+
+
+def test_calibrate_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        CliRunner().invoke(
+            app, ["calibrate", "-o", str(tmp_path / "none" / "x.yaml")], catch_exceptions=False
+        )

@@ -134,3 +134,15 @@ def test_x86_without_a_dot_product_saturates(
     family: str, flags: tuple[str, ...] | None, saturates: bool | None
 ) -> None:
     assert cpu.CpuFeatures("one", family, 1, flags).saturates() is saturates
+
+
+def test_physical_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(cpu, "TOPOLOGY", tmp_path)
+    assert cpu.physical_cores() == 3  # the system does not say
+    for number, core in ((0, "0"), (1, "1"), (2, "0")):
+        folder = tmp_path / f"cpu{number}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "core_id").write_text(f"{core}\n")
+        (folder / "physical_package_id").write_text("0\n")
+    assert cpu.physical_cores() == 2
