@@ -70,7 +70,7 @@ def test_an_existing_file_stays(table: Path, tmp_path: Path) -> None:
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("model,latency_ms\nnone.onnx,1\n")
-    with pytest.raises(ProfileError, match="mine.csv:2: no such model"):
+    with pytest.raises(ProfileError, match=r"mine\.csv:2: no such model"):
         run("raspberry-pi-4@ncnn", "--measurements", str(path), "-o", str(tmp_path / "a.yaml"))
     assert not (tmp_path / "a.yaml").exists()
 
