@@ -3,23 +3,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import onnx_ir as ir
+import onnx
 import pytest
+from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from onnx_pare.cli.profiles import app
 from onnx_pare.errors import OutputError, ProfileError, UsageError
 from onnx_pare.hw_profiles.profiles import find
-
-NET = """
-<ir_version: 9, opset_import: ["" : 17]>
-agraph (float[1, 8, 32, 32] x) => (float[1, 8, 32, 32] y)
-<float[8, 8, 3, 3] w>
-{
-    c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x, w)
-    y = Relu(c)
-}
-"""
 
 
 def run(*arguments: str) -> str:
@@ -30,9 +21,19 @@ def run(*arguments: str) -> str:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    model = ir.from_onnx_text(NET)
-    model.graph.initializers["w"].const_value = ir.tensor([[[[0.1] * 3] * 3] * 8] * 8)
-    ir.save(model, tmp_path / "net.onnx")
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [8, 8, 3, 3], [0.1] * 576)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["c"], ["y"]),
+        ],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8, 32, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8, 32, 32])],
+        [weight],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "net.onnx")
     path = tmp_path / "mine.csv"
     path.write_text("model,latency_ms\nnet.onnx,0.8\n")
     return path
