@@ -37,7 +37,7 @@ def fit(
     from onnx_pare.cli.profiles import fit_lines
     from onnx_pare.errors import UsageError
     from onnx_pare.graph.save import check_writable, publish_text
-    from onnx_pare.hw_profiles.calibrate import yaml_text
+    from onnx_pare.hw_profiles.local_profile import yaml_text
     from onnx_pare.hw_profiles.profiles import find
     from onnx_pare.hw_profiles.refine import read_measurements, refined
 

@@ -32,7 +32,6 @@ from onnx_pare.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from onnx_pare.cost.kernels import Kernel
-    from onnx_pare.hw_profiles.schema import OpCost
 
 # seconds that a model takes: of a file, its input, a number of threads, and about how long to measure
 Timer = Callable[[Path, Feeds, int, float], float]
@@ -189,8 +188,8 @@ def fastest_s(path: Path, feeds: Feeds, threads: int, budget_s: float) -> float:
 
 def class_costs(dtype: str) -> dict[str, ClassCost]:
     """Return what classes of operators cost in onnxruntime, relative to each other."""
-    classes: Mapping[str, Mapping[str, OpCost]] = {**costs(COSTS).classes}
-    return {name: ClassCost(**cost.model_dump()) for name, cost in classes[dtype].items()}
+    table = costs(COSTS).table(dtype) or {}
+    return {name: ClassCost(**cost.model_dump()) for name, cost in table.items()}
 
 
 def _fitted(
@@ -230,7 +229,8 @@ def _fitted(
 def _split(one: Ready, seconds: float, dtype: str, floats: Rates | None, noise: float) -> Measured:
     """Take out of a network what is predicted as another data type, as `predict` does."""
     classes = class_costs(dtype)
-    own, rest = [], []
+    own: list[Kernel] = []
+    rest: list[Kernel] = []
     for kernel in one.kernels:
         follows = not kernel.macs and kernel.op_class in classes
         (own if follows or computing(kernel) == dtype else rest).append(kernel)

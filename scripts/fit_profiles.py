@@ -30,6 +30,8 @@ PROFILES = ROOT / "hw_profiles"
 Z80 = 1.2815515655446004
 # how many models the spread of all runs of a kind weighs as, beside a run's own
 SHARED_MODELS = 10
+# how far devices differ in what they reach of their peak, and how many measured ones that weighs as
+DEVICE_SPREAD, DEVICES = 0.5, 2
 COLUMNS = ("compute", "memory", "weights", "launch", "inner", "outer", "rows")
 
 
@@ -53,9 +55,7 @@ def main() -> int:
             if options.write and found:
                 found = [normalized(result) for result in found]
                 write_costs(kind, found)
-                for runtime in kind.runtimes:
-                    for name, pattern in devices[runtime].items():
-                        write_fits(kind, found, runtime, name, pattern)
+                write_profiles(kind, found, devices)
     return 0
 
 
@@ -201,7 +201,7 @@ def from_facts(kind: Kind, found: Sequence[Result]) -> dict[str, Any]:
     devices = yaml.safe_load((ROOT / "scripts" / "devices.yaml").read_text(encoding="utf-8"))
     result = found[0]
     points = device_points(kind, result, devices)
-    if len(points) < 2:
+    if not points:
         return {}
     rates = np.array([result.fitted.rates[run] for _, run, _ in points])
     peaks = np.log(np.array([peak for *_, peak in points]))
@@ -210,12 +210,16 @@ def from_facts(kind: Kind, found: Sequence[Result]) -> dict[str, Any]:
     own = result.log_errors[[run for _, run, _ in points]]
     model_spread = float(np.nanquantile(np.abs(own), 0.8)) / Z80
     entry = {"peak_share": min(1.0, float(np.exp(np.median(reached))))}
-    if np.isfinite(of_bandwidth).all() and of_bandwidth.std() < per_mac.std():
+    bounded = np.isfinite(of_bandwidth).all() and np.median(of_bandwidth) <= 0
+    if bounded and of_bandwidth.std() < per_mac.std():
         entry["memory_share"] = min(1.0, float(np.exp(np.median(of_bandwidth))))
     else:
         entry["bytes_per_mac"] = float(np.exp(np.median(per_mac)))
     entry["macs_per_launch"] = float(np.exp(np.median(launch))) * kind.batch
-    entry["spread"] = float(np.hypot(model_spread, np.std(reached, ddof=1)))
+    known = len(points)
+    own_spread = float(np.std(reached)) if known > 1 else 0.0
+    shared = (known * own_spread**2 + DEVICES * DEVICE_SPREAD**2) / (known + DEVICES)
+    entry["spread"] = float(np.hypot(model_spread, np.sqrt(shared)))
     return {result.part.dtype: {key: digits(value) for key, value in entry.items()}}
 
 
@@ -235,6 +239,26 @@ def chosen(kind: Kind, result: Result, pattern: str) -> dict[int, int]:
     return {threads: rank[-1] for threads, rank in best.items()}
 
 
+def write_profiles(kind: Kind, found: Sequence[Result], devices: Mapping[str, Any]) -> None:
+    """Replace the fits of this kind in all profiles; those of devices without measurements become none."""
+    for path in sorted(PROFILES.glob("*.yaml")):
+        for runtime, entry in facts_of(path.stem)["runtimes"].items():
+            if entry["costs"] == kind.costs and entry["fits"]:
+                write_runtime(path.stem, runtime, {**entry, "fits": []})
+    for runtime in () if kind.too_few else kind.runtimes:
+        for name, pattern in devices[runtime].items():
+            write_fits(kind, found, runtime, name, pattern)
+
+
+def write_runtime(name: str, runtime: str, entry: Mapping[str, Any]) -> None:
+    """Replace one runtime in a profile; those with fits come first, since the first is the default."""
+    path = PROFILES / f"{name}.yaml"
+    head, _, _ = path.read_text(encoding="utf-8").partition("runtimes:\n")
+    runtimes = facts_of(name)["runtimes"] | {runtime: dict(entry)}
+    runtimes = dict(sorted(runtimes.items(), key=lambda item: not item[1].get("fits")))
+    path.write_text(head + dump({"runtimes": runtimes}), encoding="utf-8")
+
+
 def write_fits(kind: Kind, found: Sequence[Result], runtime: str, name: str, pattern: str) -> None:
     """Replace the fits of one runtime in a profile."""
     path = PROFILES / f"{name}.yaml"
@@ -250,14 +274,12 @@ def write_fits(kind: Kind, found: Sequence[Result], runtime: str, name: str, pat
         if runtimes.get(runtime, {}).get("costs") == kind.costs:
             print(f"{name}: nothing matches '{pattern}'", file=sys.stderr)
         return
-    head, _, _ = path.read_text(encoding="utf-8").partition("runtimes:\n")
     entry: dict[str, Any] = {"costs": kind.costs}
     inside = runtimes.get(runtime, {}).get("computes_in") or dict(kind.computes_in)
     if inside:
         entry["computes_in"] = inside
     entry["fits"] = [fits[key] for key in sorted(fits)]
-    runtimes[runtime] = entry
-    path.write_text(head + dump({"runtimes": runtimes}), encoding="utf-8")
+    write_runtime(name, runtime, entry)
 
 
 def one_fit(kind: Kind, result: Result, index: int, threads: int) -> dict[str, Any]:

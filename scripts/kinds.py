@@ -88,6 +88,9 @@ class Kind:
         computes_in: What float models are computed in, where it differs.
         threads: Number of threads that a run stands for in a profile.
         batch: Images of a batch in the table; rates are per image there.
+        key: What the patterns of devices.yaml are matched with.
+        too_few: Whether the models are too few to fit devices: they only say what share of its peak one
+            reaches, and how far a prediction may be off.
     """
 
     costs: str
@@ -99,6 +102,7 @@ class Kind:
     threads: Callable[[Run], int] = lambda run: max(1, run.threads)
     batch: int = 1
     key: Callable[[Run], str] = lambda run: run.device
+    too_few: bool = False
 
 
 def _ncnn(gpu: bool, int8: bool, threads: Callable[[int], bool]) -> Callable[[Path, Path, Graphs], Table]:
@@ -128,14 +132,7 @@ def _timm(rules: str, pattern: str) -> Callable[[Path, Path, Graphs], Table]:
 
 TIMM = Prior(factor_spread=0.3, table_weight=1.5)
 CORES = {"i7-12700H": 14, "i9-10940X": 14}
-TFLITE_CORES = {
-    "rpi4": 4,
-    "macbook_pro_m1": 8,
-    "m7g.2xlarge": 8,
-    "nvidia_orin": 12,
-    "firefly": 6,
-    "c5.4xlarge": 8,
-}
+TFLITE_CORES = {"rpi4": 4, "macbook_pro_m1": 8, "m7g.2xlarge": 8, "nvidia_orin": 12, "c5.4xlarge": 8}
 KINDS: Sequence[Kind] = (
     Kind(
         "ncnn-cpu",
@@ -235,8 +232,7 @@ KINDS: Sequence[Kind] = (
                 "MLPerf, int8",
                 "int8",
                 lambda truth, archs, graphs: published.tflite(truth, graphs, int8=True),
-                Prior(table_spread=np.full(7, 0.3), rates_spread=(0.7, 0.3, 0.5)),
-                from_first=True,
+                Prior(table_spread=np.full(7, 0.3)),
             ),
         ],
         threads=lambda run: next((n for name, n in TFLITE_CORES.items() if name in run.device), 1),
@@ -248,13 +244,29 @@ KINDS: Sequence[Kind] = (
         ["tensorrt"],
         [
             Part(
-                "PaddleClas, super-gradients",
+                "PaddleClas",
                 "float32",
                 lambda truth, archs, graphs: published.tensorrt(truth, archs, graphs, "tensorrt"),
                 Prior(rates_spread=(1.0, 0.5, 1.0)),
             )
         ],
         threads=lambda run: 1,
+    ),
+    Kind(
+        "npu",
+        "neural processing units, int8",
+        "npu",
+        ["hailort", "edgetpu"],
+        [
+            Part(
+                "Hailo's model zoo, coral.ai",
+                "int8",
+                lambda truth, archs, graphs: published.npu(truth, archs, graphs, "npu"),
+                Prior(table_spread=np.full(7, 0.01), rates_spread=(1.0, 0.3, 0.3), factor_spread=0.01),
+            )
+        ],
+        threads=lambda run: 1,
+        too_few=True,
     ),
     Kind(
         "mcu",

@@ -286,49 +286,30 @@ def named(
     return _table(named_, families, kernels, fewest)
 
 
-def hailo(truth: Path, archs: Path, graphs: Graphs, rules: str) -> Table:
-    """Read Hailo's model zoo: the reciprocal of frames per second at batch 1."""
+def npu(truth: Path, archs: Path, graphs: Graphs, rules: str) -> Table:
+    """Read Hailo's model zoo (frames per second at batch 1), coral.ai and its benchmarks."""
     found: dict[Run, dict[str, float]] = defaultdict(dict)
     for row in rows(truth / "hailo_model_zoo.csv"):
         if row["latency_ms_from_fps_b1"] and row["task"] == "classification":
-            found[Run(row["device"], 1, "")].setdefault(
-                row["model"], float(row["latency_ms_from_fps_b1"]) / 1e3
-            )
-    return _int8(named(found, archs, graphs, rules, 5))
-
-
-def coral(truth: Path, archs: Path, graphs: Graphs, rules: str) -> Table:
-    """Read the Edge TPU's rows of coral.ai and its benchmark repository."""
-    found: dict[Run, dict[str, float]] = defaultdict(dict)
+            seconds = float(row["latency_ms_from_fps_b1"]) / 1e3
+            found[Run(row["device"], 1, "hailo_model_zoo")].setdefault(row["model"], seconds)
     for row in rows(truth / "misc_published.csv"):
-        if "coral" in row["source"] and ("Edge TPU" in row["device"] or "Coral" in row["device"]):
+        if "coral" in row["source"] and "Dev Board" in row["device"]:
             name = re.sub(r"_(\d+\.?\d*_)?\d+_quant.*", "", row["model"]).replace(" ", "_")
-            found[Run(row["device"], 1, row["source"])].setdefault(name, float(row["latency_ms"]) / 1e3)
-    return _int8(named(found, archs, graphs, rules, 3))
+            found[Run("Coral Dev Board", 1, "coral")].setdefault(name, float(row["latency_ms"]) / 1e3)
+    table = named(found, archs, graphs, rules, 3)
+    return replace(table, kernels=[as_dtype(kernels, "int8") for kernels in table.kernels])
 
 
 def tensorrt(truth: Path, archs: Path, graphs: Graphs, rules: str) -> Table:
-    """Read what PaddleClas and super-gradients publish of TensorRT, batch 1."""
+    """Read what PaddleClas publishes of TensorRT, batch 1."""
     found: dict[Run, dict[str, float]] = defaultdict(dict)
-    for row in rows(truth / "deci_supergradients.csv"):
-        if (
-            row["runtime"] == "TensorRT"
-            and row["batch"] == "1"
-            and row["kind"] == "hw_only"
-            and row["latency_ms"]
-        ):
-            name = row["model"].replace(" ", "_")
-            found[Run(row["device"], 1, row["dtype"])].setdefault(name, float(row["latency_ms"]) / 1e3)
     for row in rows(truth / "paddleclas.csv"):
         if "V100" in row["device"] and row["batch"] == "1" and row["latency_ms"]:
             found[Run(row["device"], 1, row["dtype"])].setdefault(
                 row["model"], float(row["latency_ms"]) / 1e3
             )
     return named(found, archs, graphs, rules, 3)
-
-
-def _int8(table: Table) -> Table:
-    return replace(table, kernels=[as_dtype(kernels, "int8") for kernels in table.kernels])
 
 
 # MLPerf Tiny's reference models: name of the benchmark -> its family
