@@ -11,7 +11,7 @@ from onnx_pare.cost.class_table import CLASS_OF
 from onnx_pare.cost.formulas import CLASS_OF_COMPOUND
 from onnx_pare.cost.kernels import Kernel
 from onnx_pare.cost.macs import MACS
-from onnx_pare.cost.op_classes import OP_CLASSES
+from onnx_pare.cost.op_classes import OP_CLASSES, uneven
 from onnx_pare.cost.uncountable import UNCOUNTABLE
 from onnx_pare.cost.zero_macs import ZERO_MACS
 
@@ -62,3 +62,22 @@ def test_layers(body: str, kernels_of: Kernels) -> None:
 def test_what_nobody_knows_is_other(kernels_of: Kernels) -> None:
     (seen,) = kernels_of("g (float[4,4] x) => (float[4,4] y) { y = com.microsoft.Inverse(x) }")
     assert (seen.op_class, seen.macs) == ("other", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inner", "outer", "groups", "expected"),
+    [
+        ("grouped", 16, 32, 4, "grouped"),
+        ("grouped", 24, 24, 4, "grouped_uneven"),
+        ("grouped", 16, 8, 4, "grouped_uneven"),
+        ("depthwise", 1, 1, 32, "depthwise"),
+        ("depthwise", 1, 1, 122, "depthwise_uneven"),
+        ("depthwise_large", 1, 2, 32, "depthwise_uneven"),
+        ("pointwise", 7, 7, 1, "pointwise"),
+    ],
+)
+def test_convolutions_that_do_not_fill_blocks(
+    kind: str, inner: int, outer: int, groups: int, expected: str
+) -> None:
+    assert uneven(kind, inner=inner, outer=outer, groups=groups, block=16) == expected
+    assert uneven(kind, inner=inner, outer=outer, groups=groups, block=0) == kind

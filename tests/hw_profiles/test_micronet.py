@@ -1,49 +1,9 @@
-"""Small networks check, run, and compute in what they should."""
+"""Layers are built as they are asked for, in floats and in bytes."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-import onnx
-import pytest
-
-from onnx_pare.graph.session import Session
 from onnx_pare.hw_profiles.micro_networks import NETWORKS
-from onnx_pare.hw_profiles.micro_stacks import STACKS
-from onnx_pare.hw_profiles.micronet import Micro, MicroNet
-
-CHEAP = [
-    one for one in STACKS if one.name.startswith(("pointwise 32", "addition", "softmax", "copies", "silu"))
-]
-
-
-def optimized(tmp_path: Path, micro: Micro, *, integers: bool) -> list[str]:
-    """Run a network in onnxruntime, and return the operators that it really ran."""
-    proto, feeds = micro.build(integers=integers)
-    onnx.checker.check_model(proto, full_check=True)
-    path = tmp_path / "micro.onnx"
-    onnx.save(proto, path)
-    session = Session(path, optimized_path=tmp_path / "optimized.onnx")
-    assert all(np.isfinite(output).all() for output in session.run(feeds))
-    return [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
-
-
-@pytest.mark.parametrize("micro", [*NETWORKS, *CHEAP], ids=lambda micro: micro.name)
-def test_networks_run_in_floats(tmp_path: Path, micro: Micro) -> None:
-    assert "QuantizeLinear" not in optimized(tmp_path, micro, integers=False)
-
-
-@pytest.mark.parametrize("micro", NETWORKS, ids=lambda micro: micro.name)
-def test_networks_run_in_integers(tmp_path: Path, micro: Micro) -> None:
-    ops = optimized(tmp_path, micro, integers=True)
-    assert {"QLinearConv", "MatMulIntegerToFloat", "QLinearMatMul", "QGemm"} & set(ops)
-    assert "Conv" not in ops or micro.name == "modernized blocks"
-
-
-def test_names_are_unique() -> None:
-    names = [one.name for one in (*NETWORKS, *STACKS)]
-    assert len(names) == len(set(names))
+from onnx_pare.hw_profiles.micronet import MicroNet
 
 
 def test_a_tensor_is_stored_once() -> None:
