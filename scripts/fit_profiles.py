@@ -251,12 +251,16 @@ def write_profiles(kind: Kind, found: Sequence[Result], devices: Mapping[str, An
 
 
 def write_runtime(name: str, runtime: str, entry: Mapping[str, Any]) -> None:
-    """Replace one runtime in a profile; those with fits come first, since the first is the default."""
+    """Replace one runtime in a profile; the one of least held-out error comes first: it is the default."""
     path = PROFILES / f"{name}.yaml"
     head, _, _ = path.read_text(encoding="utf-8").partition("runtimes:\n")
     runtimes = facts_of(name)["runtimes"] | {runtime: dict(entry)}
-    runtimes = dict(sorted(runtimes.items(), key=lambda item: not item[1].get("fits")))
+    runtimes = dict(sorted(runtimes.items(), key=lambda item: least_error(item[1])))
     path.write_text(head + dump({"runtimes": runtimes}), encoding="utf-8")
+
+
+def least_error(runtime: Mapping[str, Any]) -> float:
+    return min((fit["validation"]["error_percent"] for fit in runtime.get("fits") or ()), default=np.inf)
 
 
 def write_fits(kind: Kind, found: Sequence[Result], runtime: str, name: str, pattern: str) -> None:

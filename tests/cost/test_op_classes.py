@@ -38,7 +38,7 @@ def test_every_operator_that_is_counted_has_a_class() -> None:
 LAYERS = {
     "y = Conv(x, w)": ((6, 8, 1, 1), "pointwise"),
     "y = Conv <pads = [1,1,1,1]> (x, w)": ((6, 8, 3, 3), "conv3x3"),
-    "y = Conv <strides = [2,2]> (x, w)": ((6, 8, 3, 3), "conv"),
+    "y = Conv <strides = [2,2]> (x, w)": ((6, 8, 3, 3), "conv_strided"),
     "y = Conv <dilations = [2,2]> (x, w)": ((6, 8, 3, 3), "conv"),
     "y = Conv <group = 2> (x, w)": ((6, 4, 3, 3), "grouped"),
     "y = Conv <group = 8> (x, w)": ((8, 1, 3, 3), "depthwise"),
