@@ -97,6 +97,8 @@ def _at_threads(profile: Profile, fits: Sequence[Fit], threads: int) -> tuple[Fi
     """Return the fit for a number of threads: measured, interpolated, or extrapolated."""
     if profile.known.kind != "cpu":
         return fits[0], _no_threads(profile, threads)
+    if profile.costs.all_cores:
+        return fits[0], (f"{profile.runtime} was measured on all cores only: predicted for them",)
     cores = profile.known.facts.core_count
     notes: tuple[str, ...] = ()
     if cores is not None and threads > cores:

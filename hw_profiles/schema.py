@@ -225,6 +225,10 @@ class Costs(Section):
     classes: dict[Dtype, dict[str, OpCost]]
     from_facts: dict[Dtype, FromFacts] = Field(default_factory=dict)
     thread_exponent: ThreadExponent | None = None
+    all_cores: bool = Field(
+        default=False,
+        description="Whether it was measured on all cores only, and is predicted for them.",
+    )
     unseen: Unseen = Unseen()
 
     def general(self, dtype: str) -> FromFacts | None:

@@ -117,6 +117,8 @@ def write_costs(kind: Kind, found: Sequence[Result]) -> None:
                 for name, cost in costs.items()
             }
     content: dict[str, Any] = {"title": kind.title, "fusion": kind.fusion, "classes": classes}
+    if kind.all_cores:
+        content["all_cores"] = True
     exponents = thread_exponents(found)
     if exponents:
         content["thread_exponent"] = exponents

@@ -89,6 +89,7 @@ class Kind:
         threads: Number of threads that a run stands for in a profile.
         batch: Images of a batch in the table; rates are per image there.
         key: What the patterns of devices.yaml are matched with.
+        all_cores: Whether the tables don't say the number of threads, and all cores are meant.
         too_few: Whether the models are too few to fit devices: they only say what share of its peak one
             reaches, and how far a prediction may be off.
     """
@@ -103,6 +104,7 @@ class Kind:
     batch: int = 1
     key: Callable[[Run], str] = lambda run: run.device
     too_few: bool = False
+    all_cores: bool = False
 
 
 def _ncnn(gpu: bool, int8: bool, threads: Callable[[int], bool]) -> Callable[[Path, Path, Graphs], Table]:
@@ -179,6 +181,7 @@ KINDS: Sequence[Kind] = (
         ["torch-compiled"],
         [Part("timm, CPU", "float32", _timm("cpu-compiled", r"^Intel.*compile"), TIMM, folds=10)],
         threads=lambda run: next((n for name, n in CORES.items() if name in run.device), 1),
+        all_cores=True,
     ),
     Kind(
         "torch-compiled-gpu",
