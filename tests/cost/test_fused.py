@@ -34,7 +34,7 @@ def test_a_float_reader_keeps_the_floats(counted: Any) -> None:
 
 def test_a_product_of_bytes_may_end_in_floats(counted: Any) -> None:
     text = """g (float[1,250] x, int8[250,10] w) => (float[a,b] y)
-    <float s = {1}, uint8 z = {0}, int8 o = {0}> {
+        <float s = {1}, uint8 z = {0}, int8 o = {0}> {
         q = QuantizeLinear(x, s, z)
         d = DequantizeLinear(q, s, z)
         v = DequantizeLinear(w, s, o)
