@@ -32,8 +32,8 @@ from scipy.stats import spearmanr
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from fit_profiles import chosen, device_points  # noqa: E402
-from fitting import Prior, fit  # noqa: E402
+from fit_profiles import chosen, computed_in, device_points, facts_of  # noqa: E402
+from fitting import Fitted, fit  # noqa: E402
 from kinds import KINDS, Kind, Result, results  # noqa: E402
 from published import Floats, Graphs, Table  # noqa: E402
 
@@ -204,14 +204,14 @@ def call_int8(found: list[Result]) -> None:
     print(f"ncnn, int8 faster or slower: {right / total:.1%} of {total} pairs right ({always})")
 
 
-def expected_rates(rates: Floats, others: list[tuple[int, Any]], peaks: Any) -> tuple[Floats, float]:
-    """Return the logarithms of F, B and o by what other devices reach of their peaks, and how sure F is."""
+def expected_rates(rates: Floats, others: list[tuple[int, Any]], peaks: Any) -> Floats:
+    """Return the logarithms of F, B and o by what other devices reach of their peaks."""
     known = rates[[run for run, _ in others]]
     reached = known[:, 0] - np.log([peak for _, (peak, _) in others])
     work = np.median(reached) + np.log(peaks[0])
     memory = work + np.median(known[:, 1] - known[:, 0])
     launch = np.median(known[:, 2] + known[:, 0]) - work
-    return np.array([work, memory, launch]), float(np.std(reached, ddof=1))
+    return np.array([work, memory, launch])
 
 
 def facts_alone(kind: Kind, result: Result, devices: Mapping[str, Any]) -> None:
@@ -225,26 +225,22 @@ def facts_alone(kind: Kind, result: Result, devices: Mapping[str, Any]) -> None:
         same = {result.table.runs[i].device for i in own}
         rest = [i for i, run in enumerate(result.table.runs) if run.device not in same]
         base = fit(result.models, result.table.seconds[rest], result.part.prior)
-        others = [(rest.index(i), p) for n, i, p in points if n != name and i in rest]
-        rates, spread = expected_rates(base.rates, others, peaks)
-        factors = base.factors.mean(axis=0)[None]
+        inside = computed_in(facts_of(name), kind)
+        others = [
+            (rest.index(i), p)
+            for n, i, p in points
+            if n != name and i in rest and computed_in(facts_of(n), kind) == inside
+        ]
+        rates = expected_rates(base.rates, others, peaks)
         measured = result.table.seconds[own[0]]
         known = np.flatnonzero(np.isfinite(measured))
-        prior = Prior(
-            table=base.table,
-            fit_table=False,
-            rates=rates[None],
-            factors=factors,
-            rates_spread=(spread, 0.3, 0.3),
-            factor_spread=0.05,
-        )
-        guess = fit(result.models, np.full((1, len(measured)), np.nan), prior).seconds(result.models)[0]
+        expected = Fitted(base.table, rates[None], np.zeros_like(base.factors[:1]))
+        guess = expected.seconds(result.models)[0]
         alone.append((name, float(np.mean(np.abs(guess[known] / measured[known] - 1)))))
         after = {}
         for model in known:
-            single = np.full((1, len(measured)), np.nan)
-            single[0, model] = measured[model]
-            refined = fit(result.models, single, prior).seconds(result.models)[0]
+            # as `pare profiles fit` does with one model: all rates move together
+            refined = guess * measured[model] / guess[model]
             rest_of = known[known != model]
             after[result.table.names[model]] = float(
                 np.mean(np.abs(refined[rest_of] / measured[rest_of] - 1))

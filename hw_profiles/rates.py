@@ -169,7 +169,7 @@ def _scaled(fit: Fit, threads: int, exponent: ThreadExponent | None) -> Fit:
 def _from_facts(profile: Profile, dtype: str, threads: int) -> Basis | None:
     facts, costs = profile.known.facts, profile.costs
     inside = profile.on.inside(dtype)
-    share, peak = costs.general(dtype) or costs.general(inside), facts.peak(inside)
+    share, peak = costs.general(inside) or costs.general(dtype), facts.peak(inside)
     if share is None or peak is None or (share.memory_share and facts.memory_gb_per_s is None):
         return None
     used, notes = _threads_used(profile, threads)

@@ -162,13 +162,18 @@ def facts_of(name: str) -> Mapping[str, Any]:
     return content
 
 
+def computed_in(content: Mapping[str, Any], kind: Kind) -> str:
+    """Return what a device computes models of a kind's data type in."""
+    runtime = next((content["runtimes"][name] for name in kind.runtimes if name in content["runtimes"]), {})
+    dtype = kind.parts[0].dtype
+    inside: str = (runtime.get("computes_in") or kind.computes_in).get(dtype, dtype)
+    return inside
+
+
 def peaks_of(content: Mapping[str, Any], kind: Kind, threads: int) -> tuple[float, float] | None:
     """Return peak MACs and bytes per second of what threads use: the fastest cores, or the whole device."""
     facts = content["facts"]
-    runtime = next((content["runtimes"][name] for name in kind.runtimes if name in content["runtimes"]), {})
-    dtype = kind.parts[0].dtype
-    inside = runtime.get("computes_in") or kind.computes_in
-    peak = facts.get("peak_gops", {}).get(inside.get(dtype, dtype))
+    peak = facts.get("peak_gops", {}).get(computed_in(content, kind))
     on_chip = content["kind"] in ("mcu", "npu")
     if peak is None or not (on_chip or "memory_gb_per_s" in facts):
         return None
@@ -199,12 +204,19 @@ def device_points(
 
 
 def from_facts(kind: Kind, found: Sequence[Result]) -> dict[str, Any]:
-    """Return what share of their peaks devices reach, and the error when each is predicted by the others."""
+    """Return what devices reach of their facts on average, by the data type that they compute in."""
     devices = yaml.safe_load((ROOT / "scripts" / "devices.yaml").read_text(encoding="utf-8"))
-    result = found[0]
-    points = device_points(kind, result, devices)
-    if not points:
-        return {}
+    points = device_points(kind, found[0], devices)
+    inside = {name: computed_in(facts_of(name), kind) for name, *_ in points}
+    return {
+        dtype: _reached(kind, found[0], [point for point in points if inside[point[0]] == dtype])
+        for dtype in sorted(set(inside.values()))
+    }
+
+
+def _reached(
+    kind: Kind, result: Result, points: Sequence[tuple[str, int, tuple[float, float]]]
+) -> dict[str, float]:
     rates = np.array([result.fitted.rates[run] for _, run, _ in points])
     peaks = np.log(np.array([peak for *_, peak in points]))
     reached, of_bandwidth = (rates[:, :2] - peaks).T
@@ -222,7 +234,7 @@ def from_facts(kind: Kind, found: Sequence[Result]) -> dict[str, Any]:
     own_spread = float(np.std(reached)) if known > 1 else 0.0
     shared = (known * own_spread**2 + DEVICES * DEVICE_SPREAD**2) / (known + DEVICES)
     entry["spread"] = float(np.hypot(model_spread, np.sqrt(shared)))
-    return {result.part.dtype: {key: digits(value) for key, value in entry.items()}}
+    return {key: digits(value) for key, value in entry.items()}
 
 
 def chosen(kind: Kind, result: Result, pattern: str) -> dict[int, int]:

@@ -189,21 +189,12 @@ def _table(
 
 
 def as_dtype(kernels: Sequence[Any], dtype: str) -> list[Any]:
-    """Return kernels as if those with MACs computed in a data type: its bytes, its class costs."""
+    """Return kernels as if those with MACs computed in a data type and stored in it."""
     from onnx_pare.cost.op_classes import MAC_CLASSES
+    from onnx_pare.hw_profiles import dtypes
 
-    factor = {"int8": 4, "float16": 2}[dtype]
     return [
-        replace(
-            kernel,
-            dtype=dtype,
-            read_bytes=kernel.read_bytes / factor,
-            written_bytes=kernel.written_bytes / factor,
-            weight_bytes=kernel.weight_bytes / factor,
-        )
-        if kernel.op_class in MAC_CLASSES
-        else kernel
-        for kernel in kernels
+        dtypes.as_dtype(kernel, dtype) if kernel.op_class in MAC_CLASSES else kernel for kernel in kernels
     ]
 
 
