@@ -385,4 +385,6 @@ def _tiny_class(op: str, inner: int, window: int, stride: int, rows: int) -> str
         if inner <= 4:
             return "stem"
         return "conv_strided" if stride > 1 else "conv3x3" if window == 9 else "conv"
-    return {"SOFTMAX": "softmax", "ADD": "elementwise", "RESHAPE": "copy"}.get(op, "pool")
+    if op.endswith("POOL_2D"):
+        return "reduce" if rows == 1 else "pool"
+    return {"SOFTMAX": "softmax", "ADD": "elementwise"}.get(op, "copy")
