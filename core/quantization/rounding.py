@@ -55,7 +55,7 @@ def _nearest_plane(steps: Array, covariance: Array, limit: int) -> tuple[Array, 
     sorted_ = np.take_along_axis(
         np.take_along_axis(damped, order[:, :, None], axis=1), order[:, None, :], axis=2
     )
-    factor = np.linalg.cholesky(sorted_).astype(np.float32)
+    factor = _cholesky(sorted_).astype(np.float32)
     target = np.take_along_axis(steps, order[:, None, :], axis=2).astype(np.float32)
     chosen = np.zeros_like(target)
     error = np.zeros_like(target)
@@ -93,8 +93,25 @@ def _descend(steps: Array, chosen: Array, covariance: Array, limit: int) -> Arra
     return chosen
 
 
+def _cholesky(matrices: Array) -> Array:
+    """Return Cholesky factors, after raising eigenvalues that rounding has made negative."""
+    try:
+        return np.asarray(np.linalg.cholesky(matrices))
+    except np.linalg.LinAlgError:
+        values = np.linalg.eigvalsh(matrices)
+        # a sum of few samples with a large mean loses its small variances
+        lift = np.maximum(0.0, DAMPING * values[:, -1] - values[:, 0])
+        return np.asarray(np.linalg.cholesky(matrices + lift[:, None, None] * np.eye(matrices.shape[1])))
+
+
 def _damped(covariance: Array) -> Array:
-    """Return the covariance with a small share of its mean variance on the diagonal."""
+    """Return the covariance with a small share of its mean variance on the diagonal.
+
+    Where activations overflowed it says nothing: there all inputs count alike, and weights are rounded to the
+    nearest level.
+    """
+    known = np.asarray(np.isfinite(covariance).all(axis=(1, 2)))
+    covariance = np.where(known[:, None, None], covariance, np.eye(covariance.shape[1]))
     variances = np.diagonal(covariance, axis1=1, axis2=2)
     share = DAMPING * variances.mean(axis=1)
     share = np.where(share > 0, share, 1.0)

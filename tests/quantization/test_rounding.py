@@ -136,3 +136,17 @@ def test_blocks_are_rounded_on_their_own_and_a_last_one_may_be_longer():
         cost(whole[:, :, 16:], end, scales, matrix).sum()
         <= cost(nearest(end, scales, 15), end, scales, matrix).sum()
     )
+
+
+def test_a_covariance_that_rounding_made_indefinite() -> None:
+    weight = np.random.default_rng(0).normal(size=(1, 4, 8)).astype(np.float32)
+    covariance = np.eye(8)[None, None] - 2.0 * np.ones((8, 8)) / 8
+    chosen = round_weights(weight, np.full((1, 4), 0.1), covariance, 127)
+    assert np.abs(chosen * 0.1 - weight).max() < 1.0
+
+
+def test_overflowed_activations_round_to_the_nearest() -> None:
+    weight = np.random.default_rng(0).normal(size=(1, 4, 8)).astype(np.float32)
+    covariance = np.full((1, 1, 8, 8), np.nan)
+    chosen = round_weights(weight, np.full((1, 4), 0.1), covariance, 127)
+    np.testing.assert_array_equal(chosen, np.round(weight / 0.1))
