@@ -42,7 +42,7 @@ def table(tmp_path: Path) -> Path:
 def test_a_profile_is_written(table: Path, tmp_path: Path) -> None:
     target = tmp_path / "mine.yaml"
     said = run("raspberry-pi-4@ncnn", "--measurements", str(table), "-o", str(target))
-    assert "1 models measured" in said
+    assert "1 model measured" in said
     assert f"written  {target}" in said
     profile = find(str(target))
     assert profile.runtime == "ncnn"
