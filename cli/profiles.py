@@ -202,7 +202,8 @@ def fit_lines(fits: Sequence[Fit], *, threads: bool) -> Iterator[str]:
     for fit in fits:
         used = f", {fit.threads} thread{'s' if fit.threads > 1 else ''}" if threads else ""
         rates = f"{_rate(fit.gmacs_per_s)} GMAC/s, {_rate(fit.gb_per_s)} GB/s"
-        measured = f"{fit.overhead_us:.3g} µs per kernel; {fit.measured_models} model{'s' if fit.measured_models > 1 else ''} measured"
+        models = f"{fit.measured_models} model{'s' if fit.measured_models > 1 else ''}"
+        measured = f"{fit.overhead_us:.3g} µs per kernel; {models} measured"
         yield f"  {fit.dtype}{used}: {rates}, {measured}"
         found = fit.validation
         if found is None:
