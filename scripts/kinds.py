@@ -132,7 +132,8 @@ def _timm(rules: str, pattern: str) -> Callable[[Path, Path, Graphs], Table]:
     return read
 
 
-TIMM = Prior(factor_spread=0.3, table_weight=1.5)
+TIMM_CPU = Prior(factor_spread=0.3, table_weight=0.7)
+TIMM_GPU = Prior(factor_spread=0.3, table_weight=1.5)
 CORES = {"i7-12700H": 14, "i9-10940X": 14}
 TFLITE_CORES = {"rpi4": 4, "macbook_pro_m1": 8, "m7g.2xlarge": 8, "nvidia_orin": 12, "c5.4xlarge": 8}
 KINDS: Sequence[Kind] = (
@@ -142,7 +143,12 @@ KINDS: Sequence[Kind] = (
         "ncnn",
         ["ncnn"],
         [
-            Part("1 thread", "float32", _ncnn(False, False, lambda n: n == 1), Prior(table=NCNN)),
+            Part(
+                "1 thread",
+                "float32",
+                _ncnn(False, False, lambda n: n == 1),
+                Prior(table=NCNN, table_weight=0.5),
+            ),
             Part(
                 "several threads",
                 "float32",
@@ -169,7 +175,7 @@ KINDS: Sequence[Kind] = (
                 "Vulkan",
                 "float32",
                 _ncnn(True, False, lambda n: True),
-                Prior(table=NCNN, rates_spread=(1.0, 0.4, 2.0), table_weight=0.5),
+                Prior(table=NCNN, rates_spread=(1.0, 0.4, 2.0), table_weight=0.2),
             )
         ],
         threads=lambda run: 1,
@@ -179,7 +185,7 @@ KINDS: Sequence[Kind] = (
         "PyTorch 2 with torch.compile on CPUs, all cores",
         "cpu-compiled",
         ["torch-compiled"],
-        [Part("timm, CPU", "float32", _timm("cpu-compiled", r"^Intel.*compile"), TIMM, folds=10)],
+        [Part("timm, CPU", "float32", _timm("cpu-compiled", r"^Intel.*compile"), TIMM_CPU, folds=10)],
         threads=lambda run: next((n for name, n in CORES.items() if name in run.device), 1),
         all_cores=True,
     ),
@@ -193,7 +199,7 @@ KINDS: Sequence[Kind] = (
                 "timm, compiled",
                 "float32",
                 _timm("gpu-compiled", r"^NVIDIA.*compile.*\|amp\|"),
-                TIMM,
+                TIMM_GPU,
                 folds=10,
             )
         ],
@@ -211,7 +217,7 @@ KINDS: Sequence[Kind] = (
                 "timm, eager",
                 "float32",
                 _timm("gpu-eager", r"^NVIDIA.*(210|240|291) eager.*\|amp\|.*nchw"),
-                TIMM,
+                TIMM_GPU,
                 folds=10,
             )
         ],
