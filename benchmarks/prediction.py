@@ -32,7 +32,7 @@ from scipy.stats import spearmanr
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from fit_profiles import chosen, computed_in, device_points, facts_of  # noqa: E402
+from fit_profiles import chosen, computed_in, device_points, facts_of, half_width  # noqa: E402
 from fitting import Fitted, fit  # noqa: E402
 from kinds import KINDS, Kind, Result, results  # noqa: E402
 from published import Floats, Graphs, Table  # noqa: E402
@@ -157,11 +157,9 @@ def coverage(result: Result) -> float:
     inside = []
     for family in sorted(set(result.table.families)):
         rest, own = errors[:, families != family], errors[:, families == family]
-        whole = np.nanquantile(rest, 0.8)
+        common = rest[np.isfinite(rest)]
         for row, mine in zip(rest, own, strict=True):
-            known = row[np.isfinite(row)]
-            alone = np.quantile(known, 0.8) if len(known) else whole
-            width = np.sqrt((len(known) * alone**2 + 10 * whole**2) / (len(known) + 10))
+            width = half_width(row[np.isfinite(row)], common)
             inside += list(mine[np.isfinite(mine)] <= width)
     return float(np.mean(inside))
 

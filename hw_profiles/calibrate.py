@@ -27,7 +27,7 @@ from onnx_pare.hw_profiles.micro_networks import NETWORKS
 from onnx_pare.hw_profiles.micro_stacks import STACKS
 from onnx_pare.hw_profiles.micronet import Micro
 from onnx_pare.hw_profiles.predictor import ClassCost, Rates
-from onnx_pare.hw_profiles.rates_fit import Measured, fit_rates, predicted_s
+from onnx_pare.hw_profiles.rates_fit import Measured, fit_rates, left_out, predicted_s
 from onnx_pare.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -212,15 +212,12 @@ def _fitted(
         for one in ready
         if one.micro.name in times
     ]
-    if sum(one.name in whole for one in measured) < FEWEST_NETWORKS:
+    seen = [one for one in measured if one.name in whole]
+    if len(seen) < FEWEST_NETWORKS:
         raise ProfileError("too little time to measure this machine", hint="Give it a larger --budget.")
     table = class_costs(dtype)
-    errors = {}
-    for one in measured:
-        if one.name in whole:
-            others = [other for other in measured if other is not one]
-            rates = fit_rates(others, table, START[dtype])
-            errors[one.name] = (one.known_s + predicted_s(one.kernels, table, rates)) / one.seconds - 1
+    names = [one.name for one in seen]
+    errors = dict(zip(names, left_out(measured, seen, table, START[dtype]), strict=True))
     logs = np.log1p(list(errors.values()))
     spread = max(LEAST_SPREAD, float(np.sqrt(np.mean(logs**2))))
     return Calibrated(dtype, threads, fit_rates(measured, table, START[dtype]), errors, len(measured), spread)

@@ -175,8 +175,8 @@ def _from_facts(profile: Profile, dtype: str, threads: int) -> Basis | None:
     used, notes = _threads_used(profile, threads)
     exponent = costs.thread_exponent
     compute, memory = (exponent.compute, exponent.memory) if exponent else (1.0, 0.0)
-    one = share.peak_share * peak / 2 * GIGA * _part_of_peak(facts, 1)
-    many = share.peak_share * peak / 2 * GIGA * _part_of_peak(facts, used) * used ** (compute - 1)
+    one = share.peak_share * peak / 2 * GIGA * part_of_peak(facts, 1)
+    many = share.peak_share * peak / 2 * GIGA * part_of_peak(facts, used) * used ** (compute - 1)
     rates = Rates(
         work_per_s=many,
         bytes_per_s=_bytes_per_s(share, facts, one) * used**memory,
@@ -202,7 +202,7 @@ def _threads_used(profile: Profile, threads: int) -> tuple[int, tuple[str, ...]]
     return threads, ()
 
 
-def _part_of_peak(facts: Facts, threads: int) -> float:
+def part_of_peak(facts: Facts, threads: int) -> float:
     """Return what the `threads` fastest cores have of the peak of all; 1 where cores do not say."""
     each = sorted(
         (

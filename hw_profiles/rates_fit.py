@@ -82,6 +82,17 @@ def predicted_s(kernels: Sequence[Kernel], costs: Mapping[str, ClassCost], rates
     return float(times(Work.of(kernels), cost_table(costs), row, factor_row(rates.factors)).total_s.sum())
 
 
+def left_out(
+    measured: Sequence[Measured], chosen: Sequence[Measured], costs: Mapping[str, ClassCost], start: Rates
+) -> list[float]:
+    """Return predicted / measured - 1 of each of the chosen networks, by a fit to all measured but itself."""
+    errors = []
+    for one in chosen:
+        rates = fit_rates([other for other in measured if other is not one], costs, start)
+        errors.append((one.known_s + predicted_s(one.kernels, costs, rates)) / one.seconds - 1)
+    return errors
+
+
 class _Problem:
     """Residuals over (log F, log B, log o, log factors), and their derivatives."""
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ProfileError
 from onnx_pare.hw_profiles.dtypes import computing
-from onnx_pare.hw_profiles.predictor import ClassCost, Rates
 from onnx_pare.hw_profiles.rates import GIGA, MICRO, Basis, basis
-from onnx_pare.hw_profiles.rates_fit import Measured, fit_rates, predicted_s
+from onnx_pare.hw_profiles.rates_fit import Measured, fit_rates, left_out
 from onnx_pare.hw_profiles.schema import Device, Dtype, Fit, Validation
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ def _fit(known: Basis, own: Sequence[Timed], dtype: str, threads: int) -> Fit:
     start = replace(known.rates, factors={})
     measured = [Measured(one.name, one.kernels, one.latency_ms / 1e3) for one in own]
     rates = fit_rates(measured, costs, start)
-    errors = _left_out(measured, costs, start)
+    errors = left_out(measured, measured, costs, start) if len(measured) > 1 else []
     return Fit(
         dtype=_known_dtype(dtype),
         threads=threads,
@@ -183,17 +182,6 @@ def _known_dtype(dtype: str) -> Dtype:
             known: Dtype = name
             return known
     raise ProfileError(f"models that compute in {dtype} cannot be fitted; only {', '.join(get_args(Dtype))}")
-
-
-def _left_out(measured: Sequence[Measured], costs: Mapping[str, ClassCost], start: Rates) -> list[float]:
-    """Return predicted / measured - 1 of each model, by a fit to the others; none if there is one model."""
-    if len(measured) < 2:
-        return []
-    errors = []
-    for one in measured:
-        rates = fit_rates([other for other in measured if other is not one], costs, start)
-        errors.append(predicted_s(one.kernels, costs, rates) / one.seconds - 1)
-    return errors
 
 
 def _factors(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

@@ -23,7 +23,10 @@ from fitting import Fitted
 from kinds import KINDS, Kind, Result, results
 from published import Floats, Graphs
 
+from onnx_pare.documents.section import validate
 from onnx_pare.hw_profiles.predictor import CLASSES, INDEX, ClassCost
+from onnx_pare.hw_profiles.rates import part_of_peak
+from onnx_pare.hw_profiles.schema import Device
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILES = ROOT / "hw_profiles"
@@ -90,17 +93,19 @@ def seen_classes(result: Result) -> list[str]:
     return [CLASSES[i] for i in np.unique(result.models.work.op_class[known[result.models.owner]])]
 
 
-def spread_of(result: Result, run: int | None = None) -> float:
-    """Return half the width of 80 % of the held-out errors, in logarithms, as deviations of a normal one."""
+def half_width(own: Floats, common: Floats) -> float:
+    """Return what 80 % of absolute log errors stay below, a run's own beside those of all runs."""
+    whole = np.quantile(common, 0.8)
+    alone = np.quantile(own, 0.8) if len(own) else whole
+    squares = len(own) * alone**2 + SHARED_MODELS * whole**2
+    return float(np.sqrt(squares / (len(own) + SHARED_MODELS)))
+
+
+def spread_of(result: Result, run: int) -> float:
+    """Return the deviation of a normal distribution that holds as much as the run's held-out errors do."""
     errors = np.abs(result.log_errors)
-    common = errors[np.isfinite(errors)]
-    whole = float(np.quantile(common, 0.8)) / Z80
-    if run is None:
-        return whole
     own = errors[run][np.isfinite(errors[run])]
-    alone = float(np.quantile(own, 0.8)) / Z80
-    weights = np.array([len(own), SHARED_MODELS])
-    return float(np.sqrt((weights * np.array([alone, whole]) ** 2).sum() / weights.sum()))
+    return half_width(own, errors[np.isfinite(errors)]) / Z80
 
 
 def write_costs(kind: Kind, found: Sequence[Result]) -> None:
@@ -108,14 +113,7 @@ def write_costs(kind: Kind, found: Sequence[Result]) -> None:
     for result in found:
         if result.part.dtype not in classes:
             costs = result.fitted.class_costs(seen_classes(result))
-            classes[result.part.dtype] = {
-                name: {
-                    column: digits(getattr(cost, column))
-                    for column in COLUMNS
-                    if getattr(cost, column) > 1e-6
-                }
-                for name, cost in costs.items()
-            }
+            classes[result.part.dtype] = {name: _entry(cost) for name, cost in costs.items()}
     content: dict[str, Any] = {"title": kind.title, "fusion": kind.fusion, "classes": classes}
     if kind.all_cores:
         content["all_cores"] = True
@@ -177,15 +175,8 @@ def peaks_of(content: Mapping[str, Any], kind: Kind, threads: int) -> tuple[floa
     on_chip = content["kind"] in ("mcu", "npu")
     if peak is None or not (on_chip or "memory_gb_per_s" in facts):
         return None
-    cores = sorted(
-        (
-            core["clock_ghz"] * core.get("float32_flops_per_cycle", 0)
-            for core in facts.get("cores", ())
-            for _ in range(core["count"])
-        ),
-        reverse=True,
-    )
-    share = sum(cores[:threads]) / sum(cores) if content["kind"] == "cpu" and sum(cores) else 1.0
+    known = validate(Device, content)
+    share = part_of_peak(known.facts, threads) if known.kind == "cpu" else 1.0
     return peak * share / 2 * 1e9, facts.get("memory_gb_per_s", np.inf) * 1e9
 
 

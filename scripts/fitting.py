@@ -9,7 +9,7 @@ runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -297,8 +297,3 @@ def held_out(models: Models, seconds: Floats, groups: Sequence[str], prior: Prio
         out = np.isin(of, names[start :: folds or len(names)])
         predicted[:, out] = fit(models, without(seconds, out), prior).seconds(models)[:, out]
     return predicted
-
-
-def frozen(prior: Prior, table: Floats) -> Prior:
-    """Return the prior for fitting rates and factors only, with the class costs as they are."""
-    return replace(prior, table=table, fit_table=False)

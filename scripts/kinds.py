@@ -132,6 +132,20 @@ def _timm(rules: str, pattern: str) -> Callable[[Path, Path, Graphs], Table]:
     return read
 
 
+def _on_gpu(costs: str, title: str, fusion: str, runtime: str, part: Part) -> Kind:
+    """Return PyTorch on GPUs: mixed precision, large batches, no threads."""
+    return Kind(
+        costs,
+        title,
+        fusion,
+        [runtime],
+        [part],
+        computes_in={"float32": "float16"},
+        threads=lambda run: 1,
+        batch=GPU_BATCH,
+    )
+
+
 TIMM_CPU = Prior(factor_spread=0.3, table_weight=0.7)
 TIMM_GPU = Prior(factor_spread=0.3, table_weight=1.5)
 CORES = {"i7-12700H": 14, "i9-10940X": 14}
@@ -189,41 +203,31 @@ KINDS: Sequence[Kind] = (
         threads=lambda run: next((n for name, n in CORES.items() if name in run.device), 1),
         all_cores=True,
     ),
-    Kind(
+    _on_gpu(
         "torch-compiled-gpu",
         "PyTorch 2 with torch.compile on NVIDIA GPUs, automatic mixed precision",
         "gpu-compiled",
-        ["torch-compiled"],
-        [
-            Part(
-                "timm, compiled",
-                "float32",
-                _timm("gpu-compiled", r"^NVIDIA.*compile.*\|amp\|"),
-                TIMM_GPU,
-                folds=10,
-            )
-        ],
-        computes_in={"float32": "float16"},
-        threads=lambda run: 1,
-        batch=GPU_BATCH,
+        "torch-compiled",
+        Part(
+            "timm, compiled",
+            "float32",
+            _timm("gpu-compiled", r"^NVIDIA.*compile.*\|amp\|"),
+            TIMM_GPU,
+            folds=10,
+        ),
     ),
-    Kind(
+    _on_gpu(
         "torch-eager-gpu",
         "PyTorch 2 on NVIDIA GPUs, automatic mixed precision",
         "gpu-eager",
-        ["torch-eager"],
-        [
-            Part(
-                "timm, eager",
-                "float32",
-                _timm("gpu-eager", r"^NVIDIA.*(210|240|291) eager.*\|amp\|.*nchw"),
-                TIMM_GPU,
-                folds=10,
-            )
-        ],
-        computes_in={"float32": "float16"},
-        threads=lambda run: 1,
-        batch=GPU_BATCH,
+        "torch-eager",
+        Part(
+            "timm, eager",
+            "float32",
+            _timm("gpu-eager", r"^NVIDIA.*(210|240|291) eager.*\|amp\|.*nchw"),
+            TIMM_GPU,
+            folds=10,
+        ),
     ),
     Kind(
         "tflite-cpu",

@@ -253,7 +253,6 @@ def _plain(name: str) -> str:
         ("inception_v1", "googlenet"),
         ("efficientnetb", "efficientnet_b"),
         ("regnetx_", "regnet_x_"),
-        ("densenet", "densenet"),
     ):
         name = name.lower().replace(old, new)
     return _letters(name)
