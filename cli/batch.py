@@ -195,7 +195,7 @@ def _workers(wanted: Wanted, batch: Batch, scratch: Path, shown: Board) -> Itera
     from onnx_pare.zoo.workers import LocalWorkers
 
     threads = measured_threads(batch.items)
-    places = divide(wanted.jobs or 1, threads, core_numbers(), scratch, measuring_lock())
+    places = divide(wanted.jobs or 1, threads, core_numbers(), scratch, measuring_lock(scratch))
     if places.note:
         shown.note(places.note)
     workers = LocalWorkers(places, shown.hear)

@@ -42,7 +42,7 @@ def _optimize_app() -> typer.Typer:
 
 
 def _pare_app() -> typer.Typer:
-    from onnx_pare.cli import bench, compare, demo, doctor, inspect, passes, profiles, recipes, version
+    from onnx_pare.cli import bench, compare, demo, doctor, inspect, passes, profiles, recipes, version, zoo
     from onnx_pare.cli import optimize as optimize_command
 
     app = _app(no_args_is_help=True, epilog=EPILOG)
@@ -54,6 +54,7 @@ def _pare_app() -> typer.Typer:
     app.add_typer(profiles.app, name="profiles")
     app.add_typer(passes.app, name="passes")
     app.add_typer(recipes.app, name="recipes")
+    app.add_typer(zoo.app, name="zoo")
     app.command("demo")(demo.demo)
     app.command("doctor")(doctor.doctor)
     return app

@@ -28,6 +28,8 @@ class Turns:
     waiting: Callable[[bool], None]
 
 
+# how often it is looked whether the turn has come
+POLL_S = 0.01
 # cores and clock are the machine's, so one setting per process is what there is to set
 _turns: list[Turns] = []
 
@@ -51,7 +53,7 @@ def alone() -> Iterator[None]:
     turns = _turns[0]
     lock = FileLock(turns.lock)
     turns.waiting(True)
-    lock.acquire()
+    lock.acquire(poll_interval=POLL_S)
     turns.waiting(False)
     try:
         with _on(turns.cores):

@@ -115,7 +115,7 @@ class Run:
 
     def _ended(self, pending: dict[Future[Outcome], Item]) -> Iterator[Record]:
         done, _ = wait(pending, return_when=FIRST_COMPLETED)
-        for future in done:
+        for future in [one for one in pending if one in done]:
             yield self._finish(pending.pop(future), future.result())
 
     def _finish(self, item: Item, outcome: Outcome) -> Record:
@@ -213,6 +213,7 @@ class Run:
             limits=self.batch.limits,
             seconds=round(outcome.seconds, 3),
             peak_rss_bytes=outcome.peak_rss_bytes,
+            worker=outcome.worker,
             finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **facts,
         )

@@ -43,8 +43,6 @@ class Place:
     def settle(self) -> None:
         """Go to the folder, and bind this process to its cores, where the system can."""
         os.chdir(self.cwd)
-        if self.lock:
-            Path(self.lock).parent.mkdir(parents=True, exist_ok=True)
         if self.cores and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, self.cores)
 
@@ -92,9 +90,17 @@ def divide(jobs: int, threads: int, cores: tuple[int, ...], scratch: Path, lock:
     return Places((place,) * jobs, note)
 
 
-def measuring_lock() -> Path:
-    """Return the file whose lock is held while a worker of this user measures, one for all batches."""
-    return local_profile_path().with_name("measuring.lock")
+def measuring_lock(scratch: Path) -> Path:
+    """Return the file whose lock is held while a worker measures: one for all batches of this user.
+
+    Where the user has no folder for such files, it is one for the batch whose scratch folder this is.
+    """
+    lock = local_profile_path().with_name("measuring.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return scratch / lock.name
+    return lock if os.access(lock.parent, os.W_OK) else scratch / lock.name
 
 
 def core_numbers() -> tuple[int, ...]:

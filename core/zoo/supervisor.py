@@ -50,7 +50,7 @@ def main() -> None:
         os.dup2(nowhere.fileno(), 1)
     gc.freeze()
     while (task := _next_task()) is not None:
-        outcome = Watch(task, place, events).run()
+        outcome = Watch(task, place, 0, events).run()
         _write(events, {"event": "result", **outcome.to_json()})
 
 
@@ -67,11 +67,19 @@ def preload() -> None:
 
 
 class Watch:
-    """One task's child, watched until it ends."""
+    """One task's child, watched until it ends.
 
-    def __init__(self, task: Task, place: Place, events: int) -> None:
+    Args:
+        task: The task.
+        place: Where it is done.
+        tasks: File descriptor of a pipe from the process that wants the outcome; its end stops the child.
+        events: File descriptor that what happens is written to.
+    """
+
+    def __init__(self, task: Task, place: Place, tasks: int, events: int) -> None:
         self._task = task
         self._place = place
+        self._tasks = tasks
         self._events = events
         self._scratch = Path(tempfile.mkdtemp(prefix="model-", dir=place.scratch))
         self._start = time.monotonic()
@@ -103,8 +111,8 @@ class Watch:
     def _watch(self, pid: int, reader: int) -> Outcome | None:
         """Pass on what the child says until it ends; return an outcome if it must be stopped."""
         while True:
-            ready, _, _ = select.select([0, reader], [], [], LOOK_S)
-            if 0 in ready:  # no task is sent before this one's result: stdin has ended
+            ready, _, _ = select.select([self._tasks, reader], [], [], LOOK_S)
+            if self._tasks in ready:  # no task is sent before this one's result: the pipe has ended
                 processes.kill_family(pid)
                 self._clean_up()
                 os._exit(1)

@@ -88,6 +88,7 @@ class Outcome:
         facts: What the journal says about a model that is done, see `facts`.
         seconds: Wall time in the worker.
         peak_rss_bytes: The most memory its process held.
+        worker: Which worker did it: its host and number.
     """
 
     status: Status
@@ -97,6 +98,7 @@ class Outcome:
     facts: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     peak_rss_bytes: int = 0
+    worker: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""

@@ -69,7 +69,7 @@ def _reason(error: BaseException) -> tuple[Kind, str]:
     """Return why a model failed, and the same in words."""
     chain = list(_causes(error))
     if any(isinstance(one, MemoryError) or any(sign in str(one) for sign in _OUT_OF_MEMORY) for one in chain):
-        return Kind.MEMORY, f"out of memory: {error}"
+        return Kind.MEMORY, f"out of memory: {error}".removesuffix(": ")
     if isinstance(error, OutputError):
         return (Kind.FULL if error.full else Kind.OUTPUT), error.message
     if isinstance(error, PareError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import queue
+import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from onnx_pare.zoo.place import Places
@@ -42,7 +44,8 @@ class LocalWorkers:
         number = self._free.get()
         try:
             self._listen(number, task.name, {"event": "started"})
-            return self._slots[number].run(task, lambda event: self._listen(number, task.name, event))
+            outcome = self._slots[number].run(task, lambda event: self._listen(number, task.name, event))
+            return replace(outcome, worker=f"{socket.gethostname()}/{number}")
         finally:
             self._listen(number, task.name, {"event": "ended"})
             self._free.put(number)
