@@ -5,6 +5,7 @@
     │   ├── UsageError        a flag or argument
     │   ├── RecipeError       a recipe, with file:line:column and the path of the key
     │   ├── ProfileError      a hardware profile, likewise
+    │   ├── ReportError       a report of an earlier run, given to compare with
     │   ├── ModelError        an ONNX file that cannot be read, or not by onnx-pare
     │   ├── DataError         calibration or evaluation data
     │   └── OutputError       a place that cannot be written
@@ -65,6 +66,10 @@ class RecipeError(InputError):
 
 class ProfileError(InputError):
     """A hardware profile is wrong, or cannot predict what is asked; the message names it."""
+
+
+class ReportError(InputError):
+    """A report of an earlier run cannot be read, or has not what is to be compared."""
 
 
 class ModelError(InputError):
