@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from onnx_pare.cli.reports import Reports
     from onnx_pare.pipeline.plan import Job
     from onnx_pare.pipeline.recipe import Recipe
 
@@ -70,6 +73,20 @@ def optimize(
     report_json: Annotated[
         str, typer.Option(metavar="PATH", help="Write the report as JSON; - is stdout.", show_default=False)
     ] = "",
+    report_junit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Write passes and gates as a JUnit test suite.", show_default=False
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="The JSON report of an earlier run, for gates such as 'latency_ms<=1.05*baseline'.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same input, recipe and seed: same bytes.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     dry_run: Annotated[
@@ -89,14 +106,9 @@ def optimize(
     model or data. 3: a pass failed. 130: interrupted.
     """
     from onnx_pare.cli import console
-    from onnx_pare.errors import UsageError
+    from onnx_pare.cli.reports import Reports
     from onnx_pare.graph.shapes import parse_shapes
-    from onnx_pare.pipeline.recipe import load_recipe
 
-    if not config:
-        raise UsageError(
-            "no recipe given", hint="Add --config RECIPE; `pare recipes list` shows those shipped."
-        )
     flags: dict[str, Any] = {
         "--preprocess": preprocess,
         "--calibration": calibration,
@@ -106,36 +118,50 @@ def optimize(
         "--batch": batch,
         "--gate": gate,
     }
-    recipe = load_recipe(config, set_ or [], flags)
-    if print_recipe:
-        console.write_text(recipe.to_yaml())
-        return
-    console.log_to_stderr(verbose=verbose, quiet=quiet)
-    job = _job(models or [], recipe, output, parse_shapes(shape or []), seed, overwrite, report_json)
-    silent = quiet or report_json == "-"
-    if dry_run:
-        _dry_run(job, silent)
-        return
-    run_job(job, report_json, silent=silent, bars=not (no_progress or quiet))
+    reports = Reports(report_json, report_junit)
+    with nullcontext() if dry_run or print_recipe else reports.failures(models or [], output):
+        recipe = _recipe(config, set_ or [], flags)
+        if print_recipe:
+            console.write_text(recipe.to_yaml())
+            return
+        console.log_to_stderr(verbose=verbose, quiet=quiet)
+        job = _job(
+            models or [], recipe, output, parse_shapes(shape or []), seed, overwrite, reports, baseline
+        )
+        silent = quiet or report_json == "-"
+        if dry_run:
+            _dry_run(job, silent)
+            return
+        run_job(job, reports, silent=silent, bars=not (no_progress or quiet))
 
 
-def run_job(job: Job, report_json: str, *, silent: bool, bars: bool) -> None:
-    """Run a job, print its summary, write its report, and exit with 1 if a gate was not met."""
+def run_job(job: Job, reports: Reports, *, silent: bool, bars: bool) -> None:
+    """Run a job, print its summary, write its reports, and exit with 1 if a gate was not met."""
     from onnx_pare.cli import console, render
     from onnx_pare.pipeline.run import run
 
     with console.progress(bars) as progress:
         report = run(job, progress)
-    if report_json:
-        console.write_json(report.to_json(), report_json)
+    reports.write(report)
     if silent:
         for gate in report.gates:
             if not gate.passed:
                 console.err().print(f"gate not met: {gate.expr} ({gate.reason})", markup=False)
     else:
-        render.summary(report, console.out(), report_json)
+        render.summary(report, console.out(), reports.paths)
     if not report.passed:
         raise typer.Exit(EXIT_GATE_FAILED)
+
+
+def _recipe(config: str, overrides: list[str], flags: Mapping[str, Any]) -> Recipe:
+    from onnx_pare.errors import UsageError
+    from onnx_pare.pipeline.recipe import load_recipe
+
+    if not config:
+        raise UsageError(
+            "no recipe given", hint="Add --config RECIPE; `pare recipes list` shows those shipped."
+        )
+    return load_recipe(config, overrides, flags)
 
 
 def _job(
@@ -145,7 +171,8 @@ def _job(
     shapes: Any,
     seed: int,
     overwrite: bool,
-    report_json: str,
+    reports: Reports,
+    baseline: Path | None,
 ) -> Job:
     from onnx_pare.errors import UsageError
     from onnx_pare.pipeline.plan import Job
@@ -158,8 +185,7 @@ def _job(
     if output == Path("-"):
         raise UsageError("-o -: a model is not written to stdout", hint="Give the name of a file.")
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    also = [Path(report_json)] if report_json not in ("", "-") else []
-    return Job(models[0], recipe, output, shapes, seed, overwrite, command, also)
+    return Job(models[0], recipe, output, shapes, seed, overwrite, command, reports.paths, baseline)
 
 
 def _dry_run(job: Job, silent: bool) -> None:
