@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from onnx_pare.cli.reports import STDOUT
+
 if TYPE_CHECKING:
     from onnx_pare.cli.board import Board
+    from onnx_pare.cli.reports import Reports
     from onnx_pare.zoo.batch import Batch, Run, Workers
     from onnx_pare.zoo.items import Given, Item
     from onnx_pare.zoo.tally import Tally
@@ -30,6 +33,8 @@ class Wanted:
     models: Sequence[str]
     output: str
     given: Given
+    reports: Reports
+    baseline: Path | None = None
     manifest: str = ""
     jobs: int | None = None
     resume: bool | None = None
@@ -38,7 +43,6 @@ class Wanted:
     memory: str | None = None
     seed: int = 0
     overwrite: bool = False
-    report_json: str = ""
     dry_run: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -58,7 +62,7 @@ class Wanted:
     @property
     def silent(self) -> bool:
         """Whether nothing but data goes to stdout."""
-        return self.quiet or self.report_json == "-"
+        return self.quiet or self.reports.json == STDOUT
 
 
 def run(wanted: Wanted) -> None:
@@ -68,18 +72,14 @@ def run(wanted: Wanted) -> None:
         InputError: Something given cannot be used, or the output folder cannot be written any more.
     """
     from onnx_pare.cli import console
-    from onnx_pare.graph.save import check_writable
 
     output = _output(wanted)
-    if wanted.report_json not in ("", "-"):
-        check_writable(Path(wanted.report_json), overwrite=True)
+    wanted.reports.check(output)
     items = _items(wanted, output)
     if wanted.dry_run:
         _dry_run(items, output, silent=wanted.silent)
         return
     summary = _run(wanted, items, output)
-    if wanted.report_json:
-        console.write_json(summary.to_json(), wanted.report_json)
     if not wanted.silent:
         from onnx_pare.cli.board import show_tally
 
@@ -154,6 +154,7 @@ def _run(wanted: Wanted, items: Sequence[Item], output: Path) -> Tally:
                 _work(run, workers, shown)
             summary = run.tally()
         publish_text(json_text(summary.to_json()), output / SUMMARY)
+        wanted.reports.write_batch(summary, run.records(), output)
     return summary
 
 
@@ -182,9 +183,21 @@ def _batch(wanted: Wanted, items: Sequence[Item]) -> Batch:
         overwrite=wanted.overwrite,
         resume=wanted.resume is not False,
         retry_failed=wanted.retry_failed,
+        baseline=_baseline(wanted),
         command=command_line(),
         verbose=wanted.verbose,
     )
+
+
+def _baseline(wanted: Wanted) -> Path | None:
+    from onnx_pare.errors import UsageError
+
+    if wanted.baseline is not None and not wanted.baseline.is_dir():
+        raise UsageError(
+            f"--baseline {wanted.baseline}: is no folder",
+            hint="A batch is compared with the output folder of an earlier one.",
+        )
+    return wanted.baseline
 
 
 @contextmanager

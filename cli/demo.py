@@ -24,6 +24,7 @@ def demo(
     results of the first.
     """
     from onnx_pare.cli.optimize import run_job
+    from onnx_pare.cli.reports import Reports
     from onnx_pare.pipeline.plan import Job
     from onnx_pare.pipeline.recipe import load_recipe
 
@@ -34,7 +35,7 @@ def demo(
     typer.echo(f"$ {command}")
     recipe = load_recipe(str(output / RECIPE))
     job = Job(output / MODEL, recipe, output / OUTPUT, overwrite=True, command=command)
-    run_job(job, str(output / REPORT), silent=False, bars=not no_progress)
+    run_job(job, Reports(str(output / REPORT)), silent=False, bars=not no_progress)
 
 
 def unpack(folder: Path) -> None:

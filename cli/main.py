@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -16,11 +15,8 @@ if TYPE_CHECKING:
 HELP = "Pare an ONNX model down to its target: smaller, faster, and proven."
 EPILOG = "Add --debug to any command for the traceback of an error."
 DEBUG = "--debug"
-EXIT_USAGE = 2
-EXIT_FAILED = 3
 # what ends a run from outside; the exit code is 128 and the number, so 130 for Ctrl-C
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def optimize() -> None:
@@ -71,8 +67,6 @@ def _app(**options: Any) -> typer.Typer:
 
 def _run(make: Callable[[], Callable[[], object]]) -> None:
     """Make an app and run it; an error becomes its message on stderr and its exit code."""
-    from onnx_pare.errors import PareError
-
     debug = DEBUG in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != DEBUG]
     _prepare_streams()
@@ -86,25 +80,11 @@ def _run(make: Callable[[], Callable[[], object]]) -> None:
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, PareError):
-            _say(error.message, error.hint)
-            sys.exit(error.exit_code)
-        message, hint, code = _unexpected(error)
-        _say(message, hint)
-        sys.exit(code)
+        from onnx_pare.cli.failures import explained
 
-
-def _unexpected(error: Exception) -> tuple[str, str, int]:
-    """Return message, hint and exit code for an error that is not ours."""
-    said = " ".join(str(error).split())[:500]
-    if isinstance(error, MemoryError):
-        hint = "Use fewer calibration samples, or a machine with more memory."
-        return "out of memory", hint, EXIT_FAILED
-    if isinstance(error, OSError) and error.errno in FULL:
-        hint = "Free some space; TMPDIR says where temporary files go."
-        return said, hint, EXIT_USAGE
-    bug = "This is a bug in onnx-pare: please report it, with the traceback that --debug shows."
-    return f"internal error: {type(error).__name__}: {said}", bug, EXIT_FAILED
+        failure = explained(error)
+        _say(failure.message, failure.hint)
+        sys.exit(failure.exit_code)
 
 
 def _say(message: str, hint: str = "") -> None:

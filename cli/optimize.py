@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from onnx_pare.cli.batch import Wanted
+    from onnx_pare.cli.reports import Reports
     from onnx_pare.pipeline.plan import Job
     from onnx_pare.pipeline.recipe import Recipe
     from onnx_pare.zoo.items import Given
@@ -80,6 +82,20 @@ def optimize(
     report_json: Annotated[
         str, typer.Option(metavar="PATH", help="Write the report as JSON; - is stdout.", show_default=False)
     ] = "",
+    report_junit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Write passes and gates as a JUnit test suite.", show_default=False
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="The JSON report of an earlier run, for gates such as 'latency_ms<=1.05*baseline'.",
+            show_default=False,
+        ),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Batch: models at a time.  [default: 1]", show_default=False)
     ] = None,
@@ -134,6 +150,7 @@ def optimize(
     """
     from onnx_pare.cli import batch as many
     from onnx_pare.cli import console
+    from onnx_pare.cli.reports import Reports
     from onnx_pare.graph.shapes import parse_shapes
     from onnx_pare.zoo.items import Given
     from onnx_pare.zoo.models import is_batch
@@ -156,6 +173,8 @@ def optimize(
         models or [],
         output,
         given,
+        Reports(report_json, report_junit),
+        baseline=baseline,
         manifest=manifest,
         jobs=jobs,
         resume=resume,
@@ -164,7 +183,6 @@ def optimize(
         memory=memory_limit,
         seed=seed,
         overwrite=overwrite,
-        report_json=report_json,
         dry_run=dry_run,
         quiet=quiet,
         verbose=verbose,
@@ -172,30 +190,35 @@ def optimize(
     )
     if wanted.batch_flags or is_batch(wanted.models):
         many.run(wanted)
-        return
-    job = _job(wanted, _recipe(given))
-    silent = quiet or report_json == "-"
-    if dry_run:
-        _dry_run(job, silent)
-        return
-    run_job(job, report_json, silent=silent, bars=wanted.bars)
+    else:
+        _one(wanted)
 
 
-def run_job(job: Job, report_json: str, *, silent: bool, bars: bool) -> None:
-    """Run a job, print its summary, write its report, and exit with 1 if a gate was not met."""
+def _one(wanted: Wanted) -> None:
+    """Run one model, or say what the run would do."""
+    reports = wanted.reports
+    with nullcontext() if wanted.dry_run else reports.failures(wanted.models, wanted.output):
+        job = _job(wanted, _recipe(wanted.given))
+        if wanted.dry_run:
+            _dry_run(job, wanted.silent)
+        else:
+            run_job(job, reports, silent=wanted.silent, bars=wanted.bars)
+
+
+def run_job(job: Job, reports: Reports, *, silent: bool, bars: bool) -> None:
+    """Run a job, print its summary, write its reports, and exit with 1 if a gate was not met."""
     from onnx_pare.cli import console, render
     from onnx_pare.pipeline.run import run
 
     with console.progress(bars) as progress:
         report = run(job, progress)
-    if report_json:
-        console.write_json(report.to_json(), report_json)
+    reports.write(report)
     if silent:
         for gate in report.gates:
             if not gate.passed:
                 console.err().print(f"gate not met: {gate.expr} ({gate.reason})", markup=False)
     else:
-        render.summary(report, console.out(), report_json)
+        render.summary(report, console.out(), reports.paths)
     if not report.passed:
         raise typer.Exit(EXIT_GATE_FAILED)
 
@@ -228,7 +251,8 @@ def _job(wanted: Wanted, recipe: Recipe) -> Job:
         seed=wanted.seed,
         overwrite=wanted.overwrite,
         command=command_line(),
-        also_writes=[Path(wanted.report_json)] if wanted.report_json not in ("", "-") else [],
+        also_writes=wanted.reports.paths,
+        baseline=wanted.baseline,
     )
 
 

@@ -13,6 +13,7 @@ from onnx_pare.cli.changes import Row, amount, speed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any
 
     from rich.console import Console
@@ -24,20 +25,20 @@ if TYPE_CHECKING:
 ROUNDED = 0.1
 
 
-def summary(report: Report, console: Console, report_json: str) -> None:
-    """Print the summary of a run."""
+def summary(report: Report, console: Console, reports: Iterable[Path]) -> None:
+    """Print the summary of a run, and where its reports lie."""
     output = report.output
     target = escape(output.path.name) if output else "nothing written"
     origin = escape(report.recipe_origin)
     console.print(f"\n[bold]{escape(report.model.path.name)}[/] → [bold]{target}[/]  ({origin})\n")
     console.print(_table(report))
     console.print()
-    for line in (*_passes(report), *_warnings(report.warnings), *_gates(report)):
+    for line in (*_passes(report), *_warnings(report.warnings), *_gates(report), *_baseline(report)):
         console.print(line)
     if output:
         console.print(f"written  {escape(str(output.path))}", soft_wrap=True)
-    if report_json:
-        console.print(f"report   {escape(report_json)}", soft_wrap=True)
+    for path in reports:
+        console.print(f"report   {escape(str(path))}", soft_wrap=True)
 
 
 def _table(report: Report) -> Table:
@@ -66,6 +67,7 @@ def plan(ready: Plan, console: Console) -> None:
         "labelled": labelled,
         "benchmark": ", ".join(f"{p.name} ({p.kind})" for p in ready.profiles) or "none",
         "gates": ", ".join(job.recipe.gates) or "none",
+        **({"baseline": job.baseline} if job.baseline else {}),
         "would write": ", ".join(map(str, (job.target, *job.also_writes))),
     }
     for name, value in facts.items():
@@ -130,6 +132,13 @@ def _warnings(warnings: Iterable[str]) -> Iterator[str]:
 def _gates(report: Report) -> Iterator[str]:
     for gate in report.gates:
         mark = "[green]met[/]     " if gate.passed else "[red]NOT MET[/] "
-        value = "" if gate.value is None else f"  (is {units.plain(gate.value)})"
-        reason = f"  ({escape(gate.reason)})" if gate.value is None else value
-        yield f"gate     {mark} {escape(gate.expr)}{reason}"
+        value = gate.reason if gate.value is None else f"is {units.plain(gate.value)}"
+        if gate.value is not None and gate.bound is not None and "baseline" in gate.expr:
+            value += f", the bound {units.plain(gate.bound)}"
+        yield f"gate     {mark} {escape(gate.expr)}  ({escape(value)})"
+
+
+def _baseline(report: Report) -> Iterator[str]:
+    if report.baseline is not None:
+        differs = "; ".join(report.baseline.differences) or "same model, recipe, version and machine"
+        yield f"baseline {escape(str(report.baseline.path))}  ({escape(differs)})"

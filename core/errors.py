@@ -6,6 +6,7 @@
     │   ├── RecipeError       a recipe, with file:line:column and the path of the key
     │   ├── ProfileError      a hardware profile, likewise
     │   ├── ManifestError     a manifest of many models, likewise
+    │   ├── ReportError       a report of an earlier run, given to compare with
     │   ├── ModelError        an ONNX file that cannot be read, or not by onnx-pare
     │   ├── DataError         calibration or evaluation data
     │   └── OutputError       a place that cannot be written
@@ -70,6 +71,10 @@ class ProfileError(InputError):
 
 class ManifestError(InputError):
     """A manifest is wrong; the message starts with `file:line:column: path:`."""
+
+
+class ReportError(InputError):
+    """A report of an earlier run cannot be read, or has not what is to be compared."""
 
 
 class ModelError(InputError):

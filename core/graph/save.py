@@ -165,14 +165,21 @@ def publish_text(text: str, target: Path) -> None:
 
 
 def publish_bytes(data: bytes, target: Path) -> None:
-    """Write a file by way of a temporary one in its folder.
+    """Write a file, as `publishing` does."""
+    with publishing(target) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def publishing(target: Path) -> Iterator[Path]:
+    """Yield a temporary file beside `target` to write to; it becomes `target` if the block ends well.
 
     Raises:
         OutputError: The folder cannot be written.
     """
     check_writable(target, overwrite=True)
     with _temporary(target) as temporary:
-        temporary.write_bytes(data)
+        yield temporary
         _sync(temporary)
         temporary.replace(target)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.pipeline.gates import GateResult, check
+from onnx_pare.pipeline.metrics import metric_values
 from onnx_pare.progress import Progress
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Me
     if ready.labelled is not None:
         accuracy = accuracy_pair(original, chain.path, ready.labelled, threads=threads, progress=progress)
     latency = _latency(ready, original, chain, progress)
-    gates = check(ready.job.recipe.conditions, _gate_values(before, after, fidelity, accuracy, latency))
+    found = {"before": before, "after": after, "fidelity": fidelity.to_json(), "latency": latency}
+    values = metric_values({**found, "accuracy": None if accuracy is None else accuracy.to_json()})
+    baseline = None if ready.baseline is None else ready.baseline.values
+    gates = check(ready.job.recipe.conditions, values, baseline)
     return Measured(before, after, fidelity, accuracy, latency, gates)
 
 
@@ -97,25 +101,3 @@ def _predicted(ready: Plan, chain: Chain) -> Mapping[str, Mapping[str, Any]]:
         profile.name: forecast_pair(before, after, profile, threads=bench.threads).to_json()
         for profile in profiles
     }
-
-
-def _gate_values(
-    before: Costs, after: Costs, fidelity: Fidelity, accuracy: AccuracyPair | None, latency: Latencies
-) -> Mapping[str, float | Mapping[str, float | None] | None]:
-    """Return the numbers gates may ask for, by the names of `gates.METRICS`."""
-    return {
-        "top1_drop": None if accuracy is None else accuracy.before - accuracy.after,
-        "top1_agreement": fidelity.top1_agreement,
-        "sqnr_db": fidelity.sqnr_db,
-        "speedup": {entry["profile"]: entry["speedup"] for entry in latency},
-        "latency_ms": {entry["profile"]: entry["after_ms"] for entry in latency},
-        "size_ratio": _ratio(after, before, "size_bytes"),
-        "size_bytes": after["size_bytes"],
-        "macs_ratio": _ratio(after, before, "macs"),
-        "params_ratio": _ratio(after, before, "params"),
-        "peak_memory_bytes": after["peak_activation_bytes"],
-    }
-
-
-def _ratio(after: Costs, before: Costs, key: str) -> float | None:
-    return after[key] / before[key] if before[key] else None

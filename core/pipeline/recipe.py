@@ -18,7 +18,7 @@ from onnx_pare.documents.suggest import suggest
 from onnx_pare.documents.yaml12 import read, read_file
 from onnx_pare.errors import RecipeError
 from onnx_pare.pipeline import shipped
-from onnx_pare.pipeline.gates import Gate, read_gate
+from onnx_pare.pipeline.conditions import Gate, read_gate
 from onnx_pare.pipeline.layout import known_keys, without_pass_names
 from onnx_pare.pipeline.overrides import apply, from_flags, parse_set
 from onnx_pare.pipeline.sections import (

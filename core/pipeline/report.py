@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from onnx_pare.bench.accuracy import AccuracyPair
     from onnx_pare.bench.fidelity import Fidelity
     from onnx_pare.graph.signature import Port, Signature
+    from onnx_pare.pipeline.baseline import Compared
     from onnx_pare.pipeline.gates import GateResult
+    from onnx_pare.pipeline.machine import Machine
 
 SCHEMA = "onnx-pare/report/1"
 TOOL = "onnx-pare"
@@ -93,8 +95,10 @@ class Report:
     gates: Sequence[GateResult]
     warnings: Sequence[str]
     output: ModelFile | None
+    machine: Machine
     seconds: float
     peak_rss_bytes: int
+    baseline: Compared | None = None
 
     @property
     def passed(self) -> bool:
@@ -127,8 +131,10 @@ class Report:
             "accuracy": None if self.accuracy is None else self.accuracy.to_json(),
             "latency": [dict(entry) for entry in self.latency],
             "gates": [_gate(gate) for gate in self.gates],
+            "baseline": None if self.baseline is None else self.baseline.to_json(),
             "warnings": list(self.warnings),
             "output": None if self.output is None else self.output.to_json(),
+            "machine": self.machine.to_json(),
             "seconds": round(self.seconds, 3),
             "peak_rss_bytes": self.peak_rss_bytes,
         }
@@ -143,9 +149,17 @@ def _port(port: Port) -> dict[str, Any]:
 
 
 def _gate(gate: GateResult) -> dict[str, Any]:
+    return {
+        "expr": gate.expr,
+        "value": _finite(gate.value),
+        "bound": _finite(gate.bound),
+        "passed": gate.passed,
+        "reason": gate.reason,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a number for JSON: an SQNR is the only metric that may be infinite."""
     from onnx_pare.bench.tally import json_db
 
-    value = gate.value
-    if value is not None and not math.isfinite(value):
-        value = json_db(value)
-    return {"expr": gate.expr, "value": value, "passed": gate.passed, "reason": gate.reason}
+    return value if value is None or math.isfinite(value) else json_db(value)

@@ -38,6 +38,7 @@ def run(job: Job, progress: Progress | None = None) -> Report:
     from onnx_pare.bench.fidelity import Reference
     from onnx_pare.graph.signature import signature
     from onnx_pare.pipeline.chain import CHECK_SAMPLES, run_passes
+    from onnx_pare.pipeline.machine import this_machine
     from onnx_pare.pipeline.measure import measure
     from onnx_pare.pipeline.report import Report
 
@@ -52,10 +53,14 @@ def run(job: Job, progress: Progress | None = None) -> Report:
         chain = run_passes(ready.model, original, passes, context, checked)
         found = measure(ready, original, chain, progress)
         published = _publish(job, chain, scratch)
+    given, machine = _model_file(job.model), this_machine()
+    compared = None
+    if ready.baseline is not None:
+        compared = ready.baseline.compared(given.sha256, job.recipe.resolved(), machine)
     return Report(
         command=job.command,
         seed=job.seed,
-        model=_model_file(job.model),
+        model=given,
         signature=signature(ready.model),
         opset=ready.model.graph.opset_imports.get(""),
         recipe=job.recipe.resolved(),
@@ -70,10 +75,12 @@ def run(job: Job, progress: Progress | None = None) -> Report:
         accuracy=found.accuracy,
         latency=found.latency,
         gates=found.gates,
-        warnings=_warnings(ready, passes, chain, found),
+        warnings=[*_warnings(ready, passes, chain, found), *(compared.warnings if compared else ())],
         output=published,
+        machine=machine,
         seconds=time.perf_counter() - start,
         peak_rss_bytes=peak_rss_bytes(),
+        baseline=compared,
     )
 
 

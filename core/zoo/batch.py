@@ -51,6 +51,7 @@ class Batch:
         overwrite: Replace outputs that are not this batch's own.
         resume: Leave what is done and has not changed.
         retry_failed: Try again what failed, though it would fail again.
+        baseline: The output folder of an earlier batch, whose reports gates compare with.
         command: The command line, for the reports.
         verbose: Whether workers pass on their whole log.
     """
@@ -61,6 +62,7 @@ class Batch:
     overwrite: bool = False
     resume: bool = True
     retry_failed: bool = False
+    baseline: Path | None = None
     command: str = ""
     verbose: bool = False
 
@@ -108,10 +110,14 @@ class Run:
         while pending:
             yield from self._ended(pending)
 
-    def tally(self) -> Tally:
-        """Count what the journal says about the models of this batch."""
+    def records(self) -> Iterator[Record]:
+        """Yield what the journal says about the models of this batch, in their order."""
         found = (self.journal.find(item.name) for item in self.batch.items)
-        return tally((one for one in found if one is not None), len(self.batch.items), self.unchanged)
+        yield from (record for record in found if record is not None)
+
+    def tally(self) -> Tally:
+        """Count the records."""
+        return tally(self.records(), len(self.batch.items), self.unchanged)
 
     def _ended(self, pending: dict[Future[Outcome], Item]) -> Iterator[Record]:
         done, _ = wait(pending, return_when=FIRST_COMPLETED)
@@ -168,6 +174,7 @@ class Run:
         if self.folder.in_flight(item.name):
             remove_leftovers(target)
             remove_leftovers(report)
+        baseline = self.batch.baseline
         job = Job(
             model=item.model,
             recipe=recipe,
@@ -177,6 +184,7 @@ class Run:
             overwrite=True,
             command=self.batch.command,
             also_writes=(report,),
+            baseline=baseline and baseline / f"{item.name}{REPORT_SUFFIX}",
         )
         digests = {str(path): self._digest(path) for path in named_files(recipe)}
         return Task(

@@ -19,7 +19,7 @@ def key(job: Job, digests: Mapping[str, str]) -> str:
     """Return the hash of everything that decides what comes out of a job.
 
     The contents of the model and its external data, the recipe with all defaults, the contents of its data
-    and profiles, shapes, the seed, and the version of onnx-pare. Paths and the command line are not in it.
+    and profiles, shapes, the seed, the baseline, and the version of onnx-pare. Paths and the command line are not in it.
 
     Args:
         job: The run.
@@ -28,12 +28,15 @@ def key(job: Job, digests: Mapping[str, str]) -> str:
     Raises:
         OSError: The model cannot be read.
     """
+    from onnx_pare.graph.load import sha256
+
     parts = {
         "tool": __version__,
         "model": list(_content(job.model)),
         "recipe": _by_content(job.recipe, digests),
         "shapes": {name: list(dims) for name, dims in sorted(job.shapes.items())},
         "seed": job.seed,
+        "baseline": sha256(job.baseline) if job.baseline is not None and job.baseline.is_file() else None,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

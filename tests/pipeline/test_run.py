@@ -60,7 +60,8 @@ def test_the_report_has_the_documented_keys_and_no_nan(model: Path, tmp_path: Pa
     assert found["schema"] == "onnx-pare/report/1"
     assert set(found) == {
         "schema", "tool", "seed", "command", "model", "recipe", "calibration", "passes", "before", "after",
-        "fidelity", "accuracy", "latency", "gates", "warnings", "output", "seconds", "peak_rss_bytes",
+        "fidelity", "accuracy", "latency", "gates", "baseline", "warnings", "output", "machine", "seconds",
+        "peak_rss_bytes",
     }  # fmt: skip
     assert set(found["model"]) >= {"path", "sha256", "size_bytes", "opset", "inputs", "outputs"}
     assert found["model"]["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["N", 16]}]
