@@ -3,19 +3,22 @@
     python benchmarks/fuzz.py [--models 5000] [--recipes 2000] [--jobs 1] [--first SEED] [--only SEED]
 
 Every case is made from its seed alone (even: a model, odd: a recipe) and runs in a forked child of this
-process, with limits on time and memory. A finding is a traceback, an exit code that docs/exit-codes.md does not name, a
-native crash, a hang, memory beyond the limit, files left behind, a changed input, or an output that
-onnxruntime does not load. `--only SEED` runs one case and shows all of it; `--keep FOLDER` writes its files.
+process, with limits on time and memory. A finding is a traceback, an exit code that docs/exit-codes.md does
+not name, a native crash, a hang, memory beyond the limit, files left behind, a changed input, or an output
+that onnxruntime does not load. `--only SEED` runs one case and shows all of it; `--keep FOLDER` writes its
+files.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -25,6 +28,21 @@ import fuzz_protos
 import fuzz_recipes
 from fuzz_case import OUTPUT, Case, Ended, run
 
+PRELOADED = (
+    *(
+        "onnx.reference",
+        "onnx_ir.passes.common",
+        "onnxruntime",
+        "onnx_pare.cli.optimize",
+        "onnx_pare.cli.render",
+    ),
+    *(
+        "onnx_pare.pipeline.run",
+        "onnx_pare.pipeline.measure",
+        "onnx_pare.pipeline.schema",
+        "onnx_pare.bench.versus",
+    ),
+)
 COMMANDS = ("optimize",) * 8 + ("inspect", "compare")
 
 
@@ -52,6 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="where the seeds start")
     parser.add_argument("--only", type=int, metavar="SEED")
+    parser.add_argument("--debug", action="store_true", help="with --only: show the traceback of an error")
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S")
     parser.add_argument("--memory", type=float, default=4.0, metavar="GIB", help="limit of one case")
@@ -60,18 +79,8 @@ def arguments() -> argparse.Namespace:
 
 def preload() -> None:
     """Import here, once, what every case needs."""
-    import onnx.reference
-    import onnx_ir.passes.common
-    import onnxruntime
-
-    import onnx_pare.bench.fidelity
-    import onnx_pare.cli.optimize
-    import onnx_pare.cli.render
-    import onnx_pare.pipeline.measure
-    import onnx_pare.pipeline.run
-    from onnx_pare.passes.base import registry
-
-    registry()
+    for module in PRELOADED:
+        importlib.import_module(module)
 
 
 def case(seed: int) -> Case:
@@ -99,7 +108,17 @@ def model_case(rng: Random, seed: int) -> Case:
         "r.yaml": fuzz_recipes.quick(rng, without_simplify=rng.random() < 0.7).encode(),
     }
     run_it = {
-        "optimize": ["optimize", "m.onnx", "-c", "r.yaml", "-o", OUTPUT, "--report-json", "report.json", "-q"],
+        "optimize": [
+            "optimize",
+            "m.onnx",
+            "-c",
+            "r.yaml",
+            "-o",
+            OUTPUT,
+            "--report-json",
+            "report.json",
+            "-q",
+        ],
         "inspect": ["pare", "inspect", "m.onnx"],
         "compare": ["pare", "compare", "original.onnx", "m.onnx"],
     }
@@ -125,18 +144,28 @@ def show(one: Case, given: argparse.Namespace) -> int:
             (given.keep / name).write_bytes(content)
     print(one.kind, "|", *one.command)
     print(one.files["r.yaml"].decode(errors="replace")[:2000])
-    ended = attempt(one.seed, given)
+    ended = run(
+        replace(one, command=[*one.command, *["--debug"][: given.debug]]),
+        timeout_s=given.timeout,
+        memory_bytes=int(given.memory * 2**30),
+    )
     print(f"exit code {ended.code}, {ended.seconds:.1f} s, {ended.peak_bytes / 2**20:.0f} MiB\n{ended.said}")
     print(*(ended.findings or ["nothing found"]), sep="\n")
     return 1 if ended.findings else 0
 
 
 def table(ended: list[Ended], seconds: float) -> None:
-    print(f"\n{len(ended)} cases in {seconds:.0f} s; the longest {max(e.seconds for e in ended):.1f} s, ", end="")
+    print(
+        f"\n{len(ended)} cases in {seconds:.0f} s; the longest {max(e.seconds for e in ended):.1f} s, ",
+        end="",
+    )
     print(f"the largest {max(e.peak_bytes for e in ended) / 2**20:.0f} MiB")
     for what in ("model", "recipe"):
         codes = Counter(e.code for e in ended if e.case.kind.startswith(what))
-        print(f"{what + 's':8}", ", ".join(f"{count} ended with {code}" for code, count in sorted(codes.items())))
+        print(
+            f"{what + 's':8}",
+            ", ".join(f"{count} ended with {code}" for code, count in sorted(codes.items())),
+        )
     print("\nreasons given, by how often")
     for reason, count in Counter(e.reason for e in ended if e.reason).most_common(40):
         print(f"{count:6}  {reason.removeprefix('error: ')}")

@@ -158,7 +158,10 @@ def _about_end(ended: Ended, timeout_s: float) -> list[str]:
         found.append("control characters in the message")
     if re.search(r"error: .{2000}", ended.said):
         found.append("an endless line of reason")
-    if re.search(r"(\w*Error|Exception): ", ended.said) and "traceback or internal error" not in found:
+    if (
+        re.search(r"\b(?!Shape|Type)\w+(Error|Exception): ", ended.said)
+        and "traceback or internal error" not in found
+    ):
         found.append("an exception's name shows through")
     return found
 

@@ -205,7 +205,9 @@ def _function() -> Any:
 def _sparse() -> Any:
     from onnx import helper
 
-    proto = _weighted("g (float[2,4] x, float[4,4] w1) => (float[2,4] y) { m = MatMul(x, w1)  y = Add(m, sp) }")
+    proto = _weighted(
+        "g (float[2,4] x, float[4,4] w1) => (float[2,4] y) { m = MatMul(x, w1)  y = Add(m, sp) }"
+    )
     values = helper.make_tensor("sp", 1, [3], [1.0, 2.0, 3.0])
     indices = helper.make_tensor("i", 7, [3], [0, 3, 6])
     proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2, 4]))
@@ -226,7 +228,9 @@ def _typed() -> Any:
     """Return a model whose weights lie in typed fields, in several types."""
     from onnx import helper
 
-    proto = _weighted("g (float[2,3] x) => (float[2,3] y) { c = Cast <to=1> (h)  m = Mul(x, c)  y = Add(m, f) }")
+    proto = _weighted(
+        "g (float[2,3] x) => (float[2,3] y) { c = Cast <to=1> (h)  m = Mul(x, c)  y = Add(m, f) }"
+    )
     proto.graph.initializer.append(helper.make_tensor("h", 10, [3], [1.0, 2.0, 3.0]))
     proto.graph.initializer.append(helper.make_tensor("f", 1, [1], [0.5]))
     return proto

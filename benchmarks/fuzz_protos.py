@@ -8,14 +8,33 @@ from typing import Any
 
 INTEGERS = [0, 1, -1, 2, 3, 7, 16, 255, 65_536, 2**31 - 1, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**63)]
 FLOATS = [0.0, -1.0, 1e-40, 1e38, float("inf"), float("-inf"), float("nan")]
-TEXTS = ["", "x", "y", "w1", "a/b", "..", "\0", "é\U0001f600", "a" * 5000, "%s%n", "[bold]", "-", "\n\x1b[31m"]
+TEXTS = [
+    "",
+    "x",
+    "y",
+    "w1",
+    "a/b",
+    "..",
+    "\0",
+    "é\U0001f600",
+    "a" * 5000,
+    "%s%n",
+    "[bold]",
+    "-",
+    "\n\x1b[31m",
+]
 LOCATIONS = ["", ".", "..", "/etc/passwd", "../weights.bin", "weights.bin/", "a\0b", "C:\\x", "nothing.bin"]
-OPS = (
-    "Conv Gemm MatMul Relu Add Mul Reshape Transpose Concat Split Gather Slice Pad Resize Tile Expand Range"
-    " ConstantOfShape Constant Shape If Loop Scan LSTM Softmax BatchNormalization QuantizeLinear Cast NonZero"
-    " DequantizeLinear TopK Einsum Where OneHot Identity Dropout ConvTranspose MaxPool ReduceSum Clip"
-    " StringNormalizer SequenceAt Optional RandomNormal CumSum ScatterND Unique QLinearConv NonMaxSuppression"
-).split()
+OPS = [
+    *("Conv", "Gemm", "MatMul", "Relu", "Add", "Mul"),
+    *("Reshape", "Transpose", "Concat", "Split", "Gather", "Slice"),
+    *("Pad", "Resize", "Tile", "Expand", "Range", "ConstantOfShape"),
+    *("Constant", "Shape", "If", "Loop", "Scan", "LSTM"),
+    *("Softmax", "BatchNormalization", "QuantizeLinear", "Cast", "NonZero", "DequantizeLinear"),
+    *("TopK", "Einsum", "Where", "OneHot", "Identity", "Dropout"),
+    *("ConvTranspose", "MaxPool", "ReduceSum", "Clip", "StringNormalizer", "SequenceAt"),
+    *("Optional", "RandomNormal", "CumSum", "ScatterND", "Unique", "QLinearConv"),
+    *("NonMaxSuppression",),
+]
 NOT_UTF8 = "NOTUTF8NOTUTF8"
 Mutation = Callable[[Random, Any, Any], None]
 
@@ -257,7 +276,11 @@ def blow_up(rng: Random, proto: Any, donor: Any) -> None:
     flat = proto.graph.initializer.add(name="minus", data_type=7, dims=[1])
     flat.int64_data.append(-1)
     proto.graph.node.add(op_type="Reshape", input=[last, "minus"], output=["flat"])
-    inputs = {"ConstantOfShape": ["huge"], "Range": ["zero", "limit", "one"], "OneHot": ["minus", "huge", "two"]}
+    inputs = {
+        "ConstantOfShape": ["huge"],
+        "Range": ["zero", "limit", "one"],
+        "OneHot": ["minus", "huge", "two"],
+    }
     for name, number in (("zero", 0), ("one", 1), ("limit", size)):
         proto.graph.initializer.add(name=name, data_type=7).int64_data.append(number)
     proto.graph.initializer.add(name="two", data_type=1, dims=[2]).float_data.extend([0, 1])
@@ -292,7 +315,16 @@ MUTATIONS: dict[str, Mutation] = {
 # those after which a model is often still one
 VALID = {
     mutation.__name__: mutation
-    for mutation in (splice_weight, all_dims, huge_contents, other_operator, odd_attribute, blow_up, rewire, extras)
+    for mutation in (
+        splice_weight,
+        all_dims,
+        huge_contents,
+        other_operator,
+        odd_attribute,
+        blow_up,
+        rewire,
+        extras,
+    )
 }
 
 
@@ -355,6 +387,8 @@ def _set(message: Any, name: str, value: Any) -> None:
 
 
 def _replace(values: Any, entries: list[Any]) -> None:
-    copies = [type(e).FromString(e.SerializeToString()) if hasattr(e, "SerializeToString") else e for e in entries]
+    copies = [
+        type(e).FromString(e.SerializeToString()) if hasattr(e, "SerializeToString") else e for e in entries
+    ]
     del values[:]
     values.extend(copies)

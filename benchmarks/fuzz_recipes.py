@@ -1,4 +1,4 @@
-"""Recipes for fuzz.py: a few that are quick to run on a mutated model, and mutations of recipes themselves."""
+"""Recipes for fuzz.py: some that are quick to run on a mutated model, and mutations of recipes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,23 @@ BENCHMARK = {"profiles": ["local"], "runs": 1}
 # what a value may be replaced by
 ODD: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 3, 1000, 2**31, 2**63, 10**30, 0.5, 1e-9, 1e300, float("nan")),
-    *("", "x", "auto", "1", "é", "\0", "a" * 3000, "*", "op:Conv", "op:*", "[", "../..", "/dev/zero", "/", "~"),
+    *(
+        "",
+        "x",
+        "auto",
+        "1",
+        "é",
+        "\0",
+        "a" * 3000,
+        "*",
+        "op:Conv",
+        "op:*",
+        "[",
+        "../..",
+        "/dev/zero",
+        "/",
+        "~",
+    ),
     *([], {}, [[]], {"": 1}, [None], {"a": {"b": {}}}, ["local"], ["no-such-device"], [1, 2], [2, 2]),
 ]
 # text that is YAML of a kind

@@ -25,13 +25,12 @@ def read_file(name: str, form: Form) -> Document | None:
     Raises:
         InputError: Of the form's class; it cannot be read, or is no such document.
     """
-    path = Path(name)
     try:
-        if not path.exists():
+        if not Path(name).exists():
             return None
     except (OSError, ValueError):  # too long, or with a NUL: reading says so
         pass
-    content = read_limited(path, noun=form.noun, max_bytes=MAX_BYTES, error=form.error)
+    content = read_limited(name, noun=form.noun, max_bytes=MAX_BYTES, error=form.error)
     return read(content, name, form)
 
 
