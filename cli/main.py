@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ EPILOG = "Add --debug to any command for the traceback of an error."
 DEBUG = "--debug"
 # what ends a run from outside; the exit code is 128 and the number, so 130 for Ctrl-C
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+LONGEST_LINE = 1000
 
 
 def optimize() -> None:
@@ -70,6 +72,7 @@ def _run(make: Callable[[], Callable[[], object]]) -> None:
     debug = DEBUG in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != DEBUG]
     _prepare_streams()
+    _quiet_libraries()
     try:
         _end_on_signals()
         make()()
@@ -89,11 +92,23 @@ def _run(make: Callable[[], Callable[[], object]]) -> None:
 
 def _say(message: str, hint: str = "") -> None:
     try:
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {_shown(message)}", file=sys.stderr)
         if hint:
-            print(f"  {hint}", file=sys.stderr)
+            print(f"  {_shown(hint)}", file=sys.stderr)
     except OSError:  # nobody listens: what is left is the exit code
         return
+
+
+def _shown(text: str) -> str:
+    """Return text with long lines cut, and what would move a terminal's cursor escaped."""
+    lines = (line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in text.split("\n"))
+    return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
+
+
+def _quiet_libraries() -> None:
+    """Keep what libraries log off the terminal: what matters of it is said in our own words."""
+    for name in ("onnx_ir", "PIL"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _prepare_streams() -> None:

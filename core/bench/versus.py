@@ -16,6 +16,8 @@ from onnx_pare.calibration.inputs import model_inputs
 from onnx_pare.calibration.labelled import Labelled, open_labelled
 from onnx_pare.calibration.synthetic import synthetic_samples
 from onnx_pare.cost.count import file_summary
+from onnx_pare.errors import about
+from onnx_pare.graph.limits import check_activations
 from onnx_pare.graph.load import load_model
 from onnx_pare.graph.signature import signature
 from onnx_pare.progress import Progress, Silent
@@ -104,6 +106,9 @@ def versus(
     samples = _samples(stricter, inputs)
     feeds = next(iter(samples))
     shapes = {name: feed.shape for name, feed in feeds.items()}
+    for path, model in zip((a, b), models, strict=True):
+        with about(path):
+            check_activations(model, shapes)
     costs = file_summary(models[0], a, shapes), file_summary(models[1], b, shapes)
     accuracy = None
     if labelled is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from onnx_pare.errors import ModelError
 from onnx_pare.graph import normalize, protos, weights
+from onnx_pare.graph.extent import check_messages
 from onnx_pare.graph.sparse import densify
 from onnx_pare.graph.structure import check_structure
 from onnx_pare.graph.unweighted import unweighted
@@ -32,7 +33,7 @@ def load_model(path: Path) -> ir.Model:
     Raises:
         ModelError: The file is missing, empty, cut short or not ONNX; external data is missing, short or
             outside the model's folder; the opset, a domain or an operator is unknown; the graph is
-            inconsistent or cyclic; or a sparse tensor is too large to be made dense.
+            inconsistent, cyclic or too large; or a sparse tensor is too large to be made dense.
     """
     import onnx_ir as ir
 
@@ -102,9 +103,14 @@ def _read(path: Path) -> onnx.ModelProto:
         if size == 0:
             raise ModelError(f"{path}: the file is empty", hint="Copy, download or export it again.")
         proto = onnx.ModelProto()
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as content,
+        ):
+            check_messages(content, path)
             # a mapped file is not held beside what is parsed; the stubs know only bytes
-            proto.ParseFromString(cast(bytes, memoryview(mapped)))
+            proto.ParseFromString(cast(bytes, content))
     except DecodeError as error:
         raise ModelError(
             f"{path}: not an ONNX file, or cut short after {size} bytes",

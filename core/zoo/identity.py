@@ -19,7 +19,8 @@ def key(job: Job, digests: Mapping[str, str]) -> str:
     """Return the hash of everything that decides what comes out of a job.
 
     The contents of the model and its external data, the recipe with all defaults, the contents of its data
-    and profiles, shapes, the seed, the baseline, and the version of onnx-pare. Paths and the command line are not in it.
+    and profiles, shapes, the seed, the baseline, and the version of onnx-pare. Paths and the command line are
+    not in it.
 
     Args:
         job: The run.
