@@ -96,18 +96,23 @@ def write_text(text: str) -> None:
 
 
 def write_json(data: Mapping[str, Any], path: str) -> None:
-    """Write `data` as JSON to `path`, `-` being stdout.
+    """Write `data` as JSON to `path`, which may be a URL; `-` is stdout.
 
     Raises:
         OutputError: The file cannot be written.
         PareError: stdout cannot be written.
     """
     from onnx_pare.graph.save import publish_text
+    from onnx_pare.remote import urls
 
     if path == "-":
         write_text(_json(data, sys.stdout.encoding or "ascii"))
+    elif urls.is_url(path):
+        from onnx_pare.remote.store import put_text
+
+        put_text(_json(data, "utf-8"), path)
     else:
-        publish_text(_json(data, "utf-8"), Path(path))
+        publish_text(_json(data, "utf-8"), Path(urls.local(path)))
 
 
 def _json(data: Mapping[str, Any], encoding: str) -> str:

@@ -12,14 +12,15 @@ import typer
 if TYPE_CHECKING:
     from onnx_pare.pipeline.plan import Job
     from onnx_pare.pipeline.recipe import Recipe
+    from onnx_pare.remote.stage import Stage
 
 EXIT_GATE_FAILED = 1
 
 
 def optimize(
     models: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="MODEL", help="The .onnx file to optimize.", show_default=False),
+        list[str] | None,
+        typer.Argument(metavar="MODEL", help="The .onnx file to optimize, or its URL.", show_default=False),
     ] = None,
     config: Annotated[
         str,
@@ -28,8 +29,12 @@ def optimize(
         ),
     ] = "",
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Output file.  [default: <stem>.<recipe>.onnx beside the input]"),
+        str | None,
+        typer.Option(
+            *("--output", "-o"),
+            metavar="PATH",
+            help="Output file, or a URL.  [default: <stem>.<recipe>.onnx beside the input]",
+        ),
     ] = None,
     profile: Annotated[
         list[str] | None,
@@ -92,6 +97,7 @@ def optimize(
     from onnx_pare.errors import UsageError
     from onnx_pare.graph.shapes import parse_shapes
     from onnx_pare.pipeline.recipe import load_recipe
+    from onnx_pare.remote.stage import staged
 
     if not config:
         raise UsageError(
@@ -111,21 +117,26 @@ def optimize(
         console.write_text(recipe.to_yaml())
         return
     console.log_to_stderr(verbose=verbose, quiet=quiet)
-    job = _job(models or [], recipe, output, parse_shapes(shape or []), seed, overwrite, report_json)
     silent = quiet or report_json == "-"
-    if dry_run:
-        _dry_run(job, silent)
-        return
-    run_job(job, report_json, silent=silent, bars=not (no_progress or quiet))
+    with staged() as stage:
+        job = _job(
+            models or [], recipe, output, parse_shapes(shape or []), seed, overwrite, report_json, stage
+        )
+        if dry_run:
+            _dry_run(job, silent, stage)
+            return
+        run_job(job, report_json, silent=silent, bars=not (no_progress or quiet), stage=stage)
 
 
-def run_job(job: Job, report_json: str, *, silent: bool, bars: bool) -> None:
+def run_job(job: Job, report_json: str, *, silent: bool, bars: bool, stage: Stage) -> None:
     """Run a job, print its summary, write its report, and exit with 1 if a gate was not met."""
     from onnx_pare.cli import console, render
     from onnx_pare.pipeline.run import run
 
     with console.progress(bars) as progress:
         report = run(job, progress)
+        stage.publish()
+    report = report.called(stage.names)
     if report_json:
         console.write_json(report.to_json(), report_json)
     if silent:
@@ -139,33 +150,40 @@ def run_job(job: Job, report_json: str, *, silent: bool, bars: bool) -> None:
 
 
 def _job(
-    models: list[Path],
+    models: list[str],
     recipe: Recipe,
-    output: Path | None,
+    output: str | None,
     shapes: Any,
     seed: int,
     overwrite: bool,
     report_json: str,
+    stage: Stage,
 ) -> Job:
     from onnx_pare.errors import UsageError
     from onnx_pare.pipeline.plan import Job
+    from onnx_pare.remote import urls
 
     if not models:
         raise UsageError("no model given", hint="For example: optimize model.onnx --config int8")
-    if len(models) > 1 or models[0].is_dir():
+    if len(models) > 1 or Path(models[0]).is_dir():
         given = f"{models[0]} is a folder" if len(models) == 1 else f"{len(models)} were given"
         raise UsageError(f"one model at a time, but {given}", hint="Run optimize once for each .onnx file.")
-    if output == Path("-"):
+    if output == "-":
         raise UsageError("-o -: a model is not written to stdout", hint="Give the name of a file.")
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    also = [Path(report_json)] if report_json not in ("", "-") else []
-    return Job(models[0], recipe, output, shapes, seed, overwrite, command, also)
+    command = shlex.join([Path(sys.argv[0]).name, *map(urls.shown, sys.argv[1:])])
+    model = stage.model(models[0])
+    if output is None and urls.is_url(models[0]):
+        output = urls.sibling(models[0], f"{model.stem}.{recipe.name}.onnx")
+    target = None if output is None else stage.output(output, overwrite=overwrite)
+    also = [stage.output(report_json, overwrite=True)] if report_json not in ("", "-") else []
+    recipe = recipe.on_local_data(stage.data)
+    return Job(model, recipe, target, shapes, seed, overwrite, command, also)
 
 
-def _dry_run(job: Job, silent: bool) -> None:
+def _dry_run(job: Job, silent: bool, stage: Stage) -> None:
     from onnx_pare.cli import console, render
     from onnx_pare.pipeline.plan import plan
 
     ready = plan(job)
     if not silent:
-        render.plan(ready, console.out())
+        render.plan(ready, console.out(), stage.names)

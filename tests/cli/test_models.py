@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,8 @@ def zoo(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def names(found: list[Path], zoo: Path) -> list[str]:
-    return [path.relative_to(zoo).as_posix() for path in found]
+def names(found: list[str], zoo: Path) -> list[str]:
+    return [Path(path).relative_to(zoo).as_posix() for path in found]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_files_folders_and_globs(zoo: Path, arguments: list[str], expected: list
 
 def test_relative_globs(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(zoo)
-    assert find_models(["*.onnx"]) == [Path("a.onnx"), Path("b.onnx")]
+    assert find_models(["*.onnx"]) == ["a.onnx", "b.onnx"]
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,22 @@ def test_what_names_nothing_is_an_error(zoo: Path, argument: str, message: str) 
         find_models([str(zoo / argument)])
 
 
+def test_urls_among_them(zoo: Path, memory: Any, web: Any) -> None:
+    memory.pipe("/zoo/x.onnx", b"")
+    memory.pipe("/zoo/notes.txt", b"")
+    (web.folder / "y").touch()
+    found = find_models(["memory://zoo", f"file://{zoo}/a.onnx", web.url + "y", "memory://zoo/*"])
+    assert found == ["memory://zoo/x.onnx", str(zoo / "a.onnx"), web.url + "y"]
+
+
+@pytest.mark.parametrize("path", ["", "zoo/", "zoo/*.onnx"])
+def test_web_servers_list_no_folders(web: Any, path: str) -> None:
+    with pytest.raises(UsageError, match="a web server lists no folders"):
+        find_models([web.url + path])
+
+
 def test_json_is_never_written_over_a_model(zoo: Path) -> None:
-    model = zoo / "a.onnx"
+    model = str(zoo / "a.onnx")
     with pytest.raises(UsageError, match="is the model itself"):
         check_json_target(str(zoo / "deep" / ".." / "a.onnx"), [model])
     check_json_target("-", [model])
