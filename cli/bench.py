@@ -80,9 +80,10 @@ def bench(
 ) -> None:
     """Count MACs; measure latency on this machine, on synthetic input, and predict it on others."""
     from onnx_pare.cli import bench_figures, bench_results, console
-    from onnx_pare.cli.models import check_json_target, find_models
+    from onnx_pare.cli.models import check_json_target
     from onnx_pare.graph.shapes import parse_shapes
     from onnx_pare.remote.stage import staged
+    from onnx_pare.zoo.models import find_models
 
     profiles, shapes = _profiles(profile or ["local"], compare_prediction, dtype), parse_shapes(shape or [])
     names = find_models(models)

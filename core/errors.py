@@ -5,6 +5,7 @@
     │   ├── UsageError        a flag or argument
     │   ├── RecipeError       a recipe, with file:line:column and the path of the key
     │   ├── ProfileError      a hardware profile, likewise
+    │   ├── ManifestError     a manifest of many models, likewise
     │   ├── ModelError        an ONNX file that cannot be read, or not by onnx-pare
     │   ├── DataError         calibration or evaluation data
     │   └── OutputError       a place that cannot be written
@@ -67,6 +68,10 @@ class ProfileError(InputError):
     """A hardware profile is wrong, or cannot predict what is asked; the message names it."""
 
 
+class ManifestError(InputError):
+    """A manifest is wrong; the message starts with `file:line:column: path:`."""
+
+
 class ModelError(InputError):
     """A model cannot be read, or holds something onnx-pare does not know."""
 
@@ -76,7 +81,15 @@ class DataError(InputError):
 
 
 class OutputError(InputError):
-    """An output cannot be written where it was asked for."""
+    """An output cannot be written where it was asked for.
+
+    Attributes:
+        full: Whether the disk, or what the user may write of it, is used up.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", full: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.full = full
 
 
 class PassError(PareError):

@@ -32,6 +32,7 @@ LEVELS = {
     "graph": 1,
     "errors": 0,
     "progress": 0,
+    "processes": 0,
     "configs": 0,
     "demo": 0,
     "": 0,  # onnx_pare itself: the version
@@ -47,6 +48,7 @@ SAME_LEVEL = {
     ("quantization", "sparsity"): "stores the weights that can be pruned",
     ("sparsity", "bench"): "times layers as they are and replaced",
     ("sparsity", "calibration"): "fits weights to what layers get and should give on samples",
+    ("zoo", "pipeline"): "runs the pipeline on many models",
     ("hw_profiles", "bench"): "calibrates by timing small networks on this machine",
     ("hw_profiles", "cost"): "predicts the time of the kernels that a model is counted as",
     ("cost", "sparsity"): "skips the zero activations whose fraction a model's metadata gives",

@@ -22,6 +22,7 @@ import numpy as np
 
 from onnx_pare.bench.runner import Runner
 from onnx_pare.bench.statistics import Floats, Interval, half_width, median, median_interval, percentile
+from onnx_pare.bench.turns import alone
 from onnx_pare.graph.session import Feeds
 from onnx_pare.progress import Advance, Progress, Silent
 
@@ -189,6 +190,8 @@ def time_in_turn(
 ) -> Floats:
     """Warm the calls up, then time them in turn, and return ms per call, shape (rounds, len(calls)).
 
+    Waits first until no other worker of a batch measures, see `turns`.
+
     Args:
         calls: What to time.
         enough: Whether the timings so far, shape (rounds, len(calls)), will do.
@@ -197,16 +200,17 @@ def time_in_turn(
         advance: Told of every round, and at the end of those that were not needed.
         clock: Seconds from any start.
     """
-    deadline = clock() + budget_s
-    repeats = [_repeats(warm_up(call, budget_s * WARM_SHARE, clock)) for call in calls]
     rounds: list[list[float]] = []
-    while len(rounds) < runs and not _done(rounds, enough, late=clock() >= deadline):
-        times_ms = [0.0] * len(calls)
-        for index in _order(len(calls), turned=len(rounds) % 2 == 1):
-            times_ms[index] = _time_ms(calls[index], repeats[index], clock)
-        rounds.append(times_ms)
-        advance(1)
-    advance(runs - len(rounds))
+    with alone():
+        deadline = clock() + budget_s
+        repeats = [_repeats(warm_up(call, budget_s * WARM_SHARE, clock)) for call in calls]
+        while len(rounds) < runs and not _done(rounds, enough, late=clock() >= deadline):
+            times_ms = [0.0] * len(calls)
+            for index in _order(len(calls), turned=len(rounds) % 2 == 1):
+                times_ms[index] = _time_ms(calls[index], repeats[index], clock)
+            rounds.append(times_ms)
+            advance(1)
+        advance(runs - len(rounds))
     return np.array(rounds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shlex
 import shutil
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ELSEWHERE = "Choose another name or folder."
+_TEMPORARY_SUFFIX = ".part"
 # protobuf refuses messages of 2 GiB; the margin holds the graph itself
 INLINE_LIMIT_BYTES = (1 << 31) - (64 << 20)
 
@@ -140,6 +142,23 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
         )
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is missing.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    with _output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the temporary files that a killed process left while it wrote `target` or its weights' file."""
+    for path in (target, data_file(target)):
+        for left in target.parent.glob(f"{glob.escape(_temporary_prefix(path))}*{_TEMPORARY_SUFFIX}"):
+            left.unlink(missing_ok=True)
+
+
 def publish_text(text: str, target: Path) -> None:
     """Write `text` in UTF-8, as `publish_bytes` does."""
     publish_bytes(text.encode(), target)
@@ -158,11 +177,16 @@ def publish_bytes(data: bytes, target: Path) -> None:
         temporary.replace(target)
 
 
+def _temporary_prefix(target: Path) -> str:
+    return f".{target.name[:40]}."
+
+
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
     """Yield a new empty file in the folder of `target`, which is gone afterwards unless it was renamed."""
     with _output_errors(target):
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
+        prefix = _temporary_prefix(target)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=_TEMPORARY_SUFFIX, dir=target.parent)
         temporary = Path(name)
         try:
             umask = os.umask(0)
@@ -179,8 +203,10 @@ def _output_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "Free some space, or choose another folder." if error.errno in _NO_SPACE else _ELSEWHERE
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}", hint=hint) from error
+        full = error.errno in _NO_SPACE
+        hint = "Free some space, or choose another folder." if full else _ELSEWHERE
+        said = f"{target}: cannot be written: {error.strerror or error}"
+        raise OutputError(said, hint=hint, full=full) from error
 
 
 def _refuse_large_constants(model: ir.Model, path: Path) -> None:

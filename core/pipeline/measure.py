@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +44,9 @@ def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Me
     from onnx_pare.bench.accuracy import accuracy_pair
     from onnx_pare.bench.fidelity import compare
     from onnx_pare.cost.count import file_summary
+    from onnx_pare.hw_profiles.cpu import usable_cores
 
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     before = file_summary(ready.model, ready.job.model, ready.input_shapes)
     after = file_summary(chain.model, chain.path, ready.input_shapes)
     fidelity = compare(original, chain.path, ready.samples, threads=threads, progress=progress)

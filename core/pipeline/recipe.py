@@ -102,6 +102,12 @@ class Recipe(Section):
         """The gates, read."""
         return tuple(read_gate(gate) for gate in self.gates)
 
+    @property
+    def has_remote_data(self) -> bool:
+        """Whether URLs name its data."""
+        sections = (self.calibration, self.evaluation)
+        return any(section is not None and is_url(section.data or "") for section in sections)
+
     def on_local_data(self, fetched: Callable[[str], Path]) -> Recipe:
         """Return the recipe with local paths in place of the URLs that name its data.
 

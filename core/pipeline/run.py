@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -120,13 +119,14 @@ def _loadable(path: Path, model: ir.Model, scratch: Path) -> Path:
 
 
 def _context(ready: Plan, scratch: Path, progress: Progress) -> Context:
+    from onnx_pare.hw_profiles.cpu import usable_cores
     from onnx_pare.passes.base import Context
 
     return Context(
         samples=ready.samples,
         scratch=scratch,
         seed=ready.job.seed,
-        threads=os.cpu_count() or 1,
+        threads=usable_cores(),
         progress=progress,
     )
 

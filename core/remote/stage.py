@@ -25,8 +25,9 @@ class Stage:
         names: What the stand-ins are called in messages and reports.
     """
 
-    def __init__(self, cache: DataCache | None, held: ExitStack) -> None:
+    def __init__(self, cache: DataCache | None, scratch: Path | None, held: ExitStack) -> None:
         self.names = Names()
+        self._scratch = scratch
         self._given_cache = cache
         self._held = held
         self._models: set[str] = set()
@@ -35,7 +36,7 @@ class Stage:
     @cached_property
     def _folder(self) -> Path:
         """The private folder of this job; made only where there is something to fetch or put."""
-        return Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX)))
+        return Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=self._scratch)))
 
     @cached_property
     def _cache(self) -> DataCache:
@@ -45,13 +46,14 @@ class Stage:
         """Return the local file of a model, its external data beside it.
 
         Raises:
-            ModelError: It cannot be read, is no ONNX file, or names external data outside its folder.
+            ModelError: It or its external data cannot be read.
+            OutputError: The local disk has no room for it.
         """
         if not urls.is_url(name):
             return Path(urls.local(name))
         path = self._place(name)
         self._fetch(name, path)
-        for location in external_locations(path):
+        for location in _external(path):
             self._fetch(urls.sibling(name, location), path.parent / location)
         return path
 
@@ -105,22 +107,34 @@ class Stage:
             if path.exists():
                 store.put(path, url)
 
-    def _place(self, name: str) -> Path:
-        """Return a new path of the same file name, in a folder of its own."""
-        path = Path(tempfile.mkdtemp(dir=self._folder)) / (urls.file_name(name) or "model.onnx")
-        self.names.add(path, name)
+    def private(self, name: str) -> Path:
+        """Return a new path for a file of this name that only this job sees."""
+        return Path(tempfile.mkdtemp(dir=self._folder)) / name
+
+    def _place(self, url: str) -> Path:
+        path = self.private(urls.file_name(url) or "model.onnx")
+        self.names.add(path, url)
         return path
 
 
+def _external(path: Path) -> list[str]:
+    """Return the external data that a model names; of one that is damaged, nothing: loading it says why."""
+    try:
+        return external_locations(path)
+    except ModelError:
+        return []
+
+
 @contextmanager
-def staged(cache: DataCache | None = None) -> Iterator[Stage]:
+def staged(cache: DataCache | None = None, scratch: Path | None = None) -> Iterator[Stage]:
     """Yield a stage whose files are gone afterwards; errors on the way out name URLs, not its files.
 
     Args:
         cache: Data shared with other jobs of this process; None keeps it for this job alone.
+        scratch: Where its folder is made; None: where temporary files go.
     """
     with ExitStack() as held:
-        stage = Stage(cache, held)
+        stage = Stage(cache, scratch, held)
         with stage.names.in_errors():
             yield stage
 

@@ -80,15 +80,27 @@ def find(url: str, error: type[InputError]) -> list[Entry]:
     return [_entry(f"{folder.rstrip('/')}/{name}", name, files[name]) for name in sorted(files)]
 
 
-def exists(url: str) -> bool:
-    """Return whether there is a file at `url`.
+def find_below(url: str, error: type[InputError]) -> list[Entry]:
+    """Return all files below the folder `url`, as `find` does; none if there is no such folder."""
+    system, path = _open(url, error)
+    with _reading(url, error):
+        there = system.exists(path)
+    return find(url, error) if there else []
+
+
+def size_bytes(url: str, error: type[InputError]) -> int | None:
+    """Return the size of the file at `url`; None if there is none.
 
     Raises:
-        OutputError: That cannot be found out.
+        InputError: Of the class `error`: that cannot be found out.
     """
-    system, path = _open(url, OutputError)
-    with _reading(url, OutputError):
-        return bool(system.exists(path))
+    system, path = _open(url, error)
+    with _reading(url, error):
+        try:
+            status = system.info(path)
+        except FileNotFoundError:
+            return None
+    return int(status.get("size") or 0) if status.get("type", "file") == "file" else None
 
 
 def fetch(url: str, target: Path, error: type[InputError]) -> None:
@@ -138,7 +150,7 @@ def check_target(url: str, *, overwrite: bool) -> None:
         raise OutputError(f"{urls.shown(url)}: a web server takes no files", hint=hint)
     if url.endswith("/"):
         raise OutputError(f"{urls.shown(url)}: is a folder", hint="Give the name of the file to write.")
-    if not overwrite and exists(url):
+    if not overwrite and size_bytes(url, OutputError) is not None:
         raise OutputError(
             f"{urls.shown(url)}: exists already", hint="Add --overwrite, or choose another name with -o."
         )

@@ -71,6 +71,11 @@ def file_name(url: str) -> str:
     return PurePosixPath(_path(url)).name
 
 
+def location(url: str) -> str:
+    """Return a URL without the query of a web address."""
+    return url[: len(url) - len(_after_scheme(url)) + len(_path(url))]
+
+
 def sibling(url: str, name: str) -> str:
     """Return the URL of the file `name` in the folder of the file `url`; its query stays: it may be a key."""
     path, start = _path(url), url[: len(url) - len(_after_scheme(url))]

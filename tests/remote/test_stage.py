@@ -59,7 +59,7 @@ def test_external_data_elsewhere_is_not_fetched(memory: Any, location: str) -> N
     memory.pipe("/other/w.bin", b"1" * 48)
     where = r"^memory://zoo/net.onnx: .* leaves the model's folder"
     with pytest.raises(ModelError, match=where), staged() as stage:
-        stage.model("memory://zoo/net.onnx")
+        load_model(stage.model("memory://zoo/net.onnx"))
 
 
 def test_external_data_that_is_missing(memory: Any) -> None:
@@ -77,7 +77,7 @@ def test_a_model_that_names_itself_as_its_data(memory: Any) -> None:
 def test_errors_name_the_url(memory: Any) -> None:
     memory.pipe("/zoo/net.onnx", b"no model")
     with pytest.raises(ModelError, match=r"^memory://zoo/net.onnx: not an ONNX file"), staged() as stage:
-        stage.model("memory://zoo/net.onnx")
+        load_model(stage.model("memory://zoo/net.onnx"))
 
 
 def test_outputs_are_put_back(memory: Any) -> None:
