@@ -91,24 +91,29 @@ def run(wanted: Wanted) -> None:
 
 
 def command_line() -> str:
-    """Return the command line as the user could type it again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """Return the command line as the user could type it again, without what is secret in URLs."""
+    from onnx_pare.remote.urls import shown
+
+    return shlex.join([Path(sys.argv[0]).name, *map(shown, sys.argv[1:])])
 
 
-def _output(wanted: Wanted) -> Path:
+def _output(wanted: Wanted) -> str:
     from onnx_pare.errors import OutputError, UsageError
+    from onnx_pare.remote import urls
 
     if not wanted.output or wanted.output == STDIN:
         raise UsageError("a batch needs an output folder", hint="Add -o FOLDER; the input tree is mirrored.")
-    path = Path(wanted.output)
+    if urls.is_url(wanted.output):
+        return wanted.output
+    path = Path(urls.local(wanted.output))
     if path.exists() and not path.is_dir():
         raise OutputError(
             f"{path}: is a file; the output of a batch is a folder", hint="Choose another name."
         )
-    return path
+    return str(path)
 
 
-def _items(wanted: Wanted, output: Path) -> Sequence[Item]:
+def _items(wanted: Wanted, output: str) -> Sequence[Item]:
     from onnx_pare.errors import UsageError
     from onnx_pare.zoo.items import find_items
 
@@ -125,36 +130,40 @@ def _listed(argument: str) -> list[str]:
     return [line for line in sys.stdin.read().splitlines() if line.strip()]
 
 
-def _dry_run(items: Sequence[Item], output: Path, *, silent: bool) -> None:
+def _dry_run(items: Sequence[Item], output: str, *, silent: bool) -> None:
     from onnx_pare.cli import console
+    from onnx_pare.remote import urls
 
     if silent:
         return
     for item in items:
         recipe = item.order.recipe
         what = (
-            f"left out: {item.order.skip}" if recipe is None else f"{output / item.name}  ({recipe.origin})"
+            f"left out: {item.order.skip}"
+            if recipe is None
+            else f"{output.rstrip('/')}/{item.name}  ({recipe.origin})"
         )
-        console.out().print(f"{item.model} → {what}", markup=False)
+        console.out().print(urls.shown(f"{item.model} → {what}"), markup=False)
 
 
-def _run(wanted: Wanted, items: Sequence[Item], output: Path) -> Tally:
+def _run(wanted: Wanted, items: Sequence[Item], output: str) -> Tally:
     from onnx_pare.cli.board import board
     from onnx_pare.documents.json_text import json_text
     from onnx_pare.graph.save import publish_text
     from onnx_pare.zoo.batch import Run
-    from onnx_pare.zoo.folder import SUMMARY, open_folder
+    from onnx_pare.zoo.folder import SUMMARY
     from onnx_pare.zoo.journal import Journal
+    from onnx_pare.zoo.remote_folder import open_output
 
     batch = _batch(wanted, items)
-    with open_folder(output) as folder, Journal(folder.path) as journal:
+    with open_output(output) as folder, Journal(folder.path) as journal:
         run = Run(batch, folder, journal)
         with board(len(items), bars=wanted.bars, lines=not wanted.quiet) as shown:
             with _workers(wanted, batch, folder.scratch, shown) as workers:
                 _work(run, workers, shown)
             summary = run.tally()
-        publish_text(json_text(summary.to_json()), output / SUMMARY)
-        wanted.reports.write_batch(summary, run.records(), output)
+        publish_text(json_text(summary.to_json()), folder.path / SUMMARY)
+        wanted.reports.write_batch(summary, run.records(), folder.path)
     return summary
 
 
@@ -211,7 +220,7 @@ def _workers(wanted: Wanted, batch: Batch, scratch: Path, shown: Board) -> Itera
     places = divide(wanted.jobs or 1, threads, core_numbers(), scratch, measuring_lock(scratch))
     if places.note:
         shown.note(places.note)
-    workers = LocalWorkers(places, shown.hear)
+    workers = LocalWorkers(places, shown.hear, scratch)
     try:
         yield workers
     finally:

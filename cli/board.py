@@ -11,8 +11,6 @@ from onnx_pare.cli import console
 from onnx_pare.cli.units import duration
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
@@ -84,9 +82,11 @@ def board(total: int, *, bars: bool, lines: bool) -> Iterator[Board]:
         yield Board(total, shown, lines)
 
 
-def show_tally(tally: Tally, output: Path, to: Console) -> None:
+def show_tally(tally: Tally, output: str, to: Console) -> None:
     """Print what a batch came to."""
     from rich.markup import escape
+
+    from onnx_pare.remote.urls import shown
 
     for label, text in _rows(tally):
         to.print(f"{label:<9}{escape(text)}")
@@ -96,7 +96,7 @@ def show_tally(tally: Tally, output: Path, to: Console) -> None:
             to.print(f"  {kind.value}: {escape(model)}: {escape(reason)}", soft_wrap=True)
         if len(examples) > EXAMPLES:
             to.print(f"  {kind.value}: {len(examples) - EXAMPLES} more")
-    to.print(f"{'written':<9}{escape(str(output))}", soft_wrap=True)
+    to.print(f"{'written':<9}{escape(shown(output))}", soft_wrap=True)
 
 
 def _rows(tally: Tally) -> Iterator[tuple[str, str]]:

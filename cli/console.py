@@ -95,7 +95,7 @@ def write_text(text: str) -> None:
 
 
 def write_json(data: Mapping[str, Any], path: str) -> None:
-    """Write `data` as JSON to `path`, `-` being stdout.
+    """Write `data` as JSON to `path`, which may be a URL; `-` is stdout.
 
     Raises:
         OutputError: The file cannot be written.
@@ -103,11 +103,16 @@ def write_json(data: Mapping[str, Any], path: str) -> None:
     """
     from onnx_pare.documents.json_text import json_text
     from onnx_pare.graph.save import publish_text
+    from onnx_pare.remote import urls
 
     if path == "-":
         write_text(json_text(data, sys.stdout.encoding or "ascii"))
+    elif urls.is_url(path):
+        from onnx_pare.remote.store import put_text
+
+        put_text(json_text(data), path)
     else:
-        publish_text(json_text(data), Path(path))
+        publish_text(json_text(data), Path(urls.local(path)))
 
 
 def log_to_stderr(*, verbose: bool, quiet: bool) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onnx_pare.errors import UsageError
+from onnx_pare.remote import urls
 
 
-def check_json_target(json: str, models: Sequence[Path]) -> None:
-    """Find out before the work whether `--json` can be written; empty and `-` (stdout) can.
+def check_json_target(json: str, models: Sequence[str], flag: str = "--json") -> None:
+    """Find out before the work whether a flag's JSON can be written; empty and `-` (stdout) can.
 
     Raises:
         UsageError: It is one of the models.
@@ -19,7 +20,14 @@ def check_json_target(json: str, models: Sequence[Path]) -> None:
 
     if json in ("", "-"):
         return
-    path = Path(json)
-    check_writable(path, overwrite=True)
-    if any(same_file(path, model) for model in models):
-        raise UsageError(f"--json {path}: is the model itself", hint="Choose another name.")
+    if urls.is_url(json):
+        from onnx_pare.remote.store import check_target
+
+        check_target(json, overwrite=True)
+        itself = json in models
+    else:
+        path = Path(urls.local(json))
+        check_writable(path, overwrite=True)
+        itself = any(same_file(path, Path(urls.local(model))) for model in models if not urls.is_url(model))
+    if itself:
+        raise UsageError(f"{flag} {urls.shown(json)}: is the model itself", hint="Choose another name.")

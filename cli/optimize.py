@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from onnx_pare.cli.reports import Reports
     from onnx_pare.pipeline.plan import Job
     from onnx_pare.pipeline.recipe import Recipe
+    from onnx_pare.remote.stage import Stage
     from onnx_pare.zoo.items import Given
 
 EXIT_GATE_FAILED = 1
@@ -23,7 +24,7 @@ def optimize(
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help="ONNX files, folders, globs, or - for a list on stdin; more than one is a batch.",
+            help="ONNX files, folders, globs, their URLs, or - for a list on stdin; many are a batch.",
             show_default=False,
         ),
     ] = None,
@@ -196,29 +197,36 @@ def optimize(
 
 def _one(wanted: Wanted) -> None:
     """Run one model, or say what the run would do."""
+    from onnx_pare.remote.stage import staged
+
     reports = wanted.reports
-    with nullcontext() if wanted.dry_run else reports.failures(wanted.models, wanted.output):
-        job = _job(wanted, _recipe(wanted.given))
+    with (
+        nullcontext() if wanted.dry_run else reports.failures(wanted.models, wanted.output),
+        staged() as stage,
+    ):
+        job = _job(wanted, _recipe(wanted.given), stage)
         if wanted.dry_run:
-            _dry_run(job, wanted.silent)
+            _dry_run(job, wanted.silent, stage)
         else:
-            run_job(job, reports, silent=wanted.silent, bars=wanted.bars)
+            run_job(job, reports, silent=wanted.silent, bars=wanted.bars, stage=stage)
 
 
-def run_job(job: Job, reports: Reports, *, silent: bool, bars: bool) -> None:
+def run_job(job: Job, reports: Reports, *, silent: bool, bars: bool, stage: Stage) -> None:
     """Run a job, print its summary, write its reports, and exit with 1 if a gate was not met."""
     from onnx_pare.cli import console, render
     from onnx_pare.pipeline.run import run
 
     with console.progress(bars) as progress:
         report = run(job, progress)
+        stage.publish()
+    report = report.called(stage.names)
     reports.write(report)
     if silent:
         for gate in report.gates:
             if not gate.passed:
                 console.err().print(f"gate not met: {gate.expr} ({gate.reason})", markup=False)
     else:
-        render.summary(report, console.out(), reports.paths)
+        render.summary(report, console.out(), reports.names)
     if not report.passed:
         raise typer.Exit(EXIT_GATE_FAILED)
 
@@ -234,32 +242,37 @@ def _recipe(given: Given) -> Recipe:
     return load_recipe(given.config, given.overrides, given.flags)
 
 
-def _job(wanted: Wanted, recipe: Recipe) -> Job:
+def _job(wanted: Wanted, recipe: Recipe, stage: Stage) -> Job:
     from onnx_pare.cli.batch import command_line
     from onnx_pare.errors import UsageError
     from onnx_pare.pipeline.plan import Job
+    from onnx_pare.remote import urls
 
     if not wanted.models:
         raise UsageError("no model given", hint="For example: optimize model.onnx --config int8")
     if wanted.output == "-":
         raise UsageError("-o -: a model is not written to stdout", hint="Give the name of a file.")
+    model, output = stage.model(wanted.models[0]), wanted.output
+    if not output and urls.is_url(wanted.models[0]):
+        output = urls.sibling(wanted.models[0], f"{model.stem}.{recipe.name}.onnx")
+    reports = [wanted.report_json] if wanted.report_json not in ("", "-") else []
     return Job(
-        model=Path(wanted.models[0]),
-        recipe=recipe,
-        output=Path(wanted.output) if wanted.output else None,
+        model=model,
+        output=stage.output(output, overwrite=wanted.overwrite) if output else None,
+        recipe=recipe.on_local_data(stage.data),
         shapes=wanted.given.shapes,
         seed=wanted.seed,
         overwrite=wanted.overwrite,
         command=command_line(),
-        also_writes=wanted.reports.paths,
+        also_writes=[stage.output(name, overwrite=True) for name in wanted.reports.names],
         baseline=wanted.baseline,
     )
 
 
-def _dry_run(job: Job, silent: bool) -> None:
+def _dry_run(job: Job, silent: bool, stage: Stage) -> None:
     from onnx_pare.cli import console, render
     from onnx_pare.pipeline.plan import plan
 
     ready = plan(job)
     if not silent:
-        render.plan(ready, console.out())
+        render.plan(ready, console.out(), stage.names)

@@ -33,10 +33,10 @@ class Reports:
     junit: Path | None = None
 
     @property
-    def paths(self) -> list[Path]:
-        """The files that will be written."""
-        json = [] if self.json in ("", STDOUT) else [Path(self.json)]
-        return [*json, *([self.junit] if self.junit else [])]
+    def names(self) -> list[str]:
+        """The paths, or URLs, of what will be written."""
+        json = [] if self.json in ("", STDOUT) else [self.json]
+        return [*json, *([str(self.junit)] if self.junit else [])]
 
     def write(self, report: Report) -> None:
         """Write all reports of a run that came to its end.
@@ -50,7 +50,7 @@ class Reports:
         if self.json:
             console.write_json(report.to_json(), self.json)
         if self.junit:
-            write_junit(self.junit, [Entry(str(report.model.path), report.seconds, report.to_json())])
+            write_junit(self.junit, [Entry(report.model.path, report.seconds, report.to_json())])
 
     @contextmanager
     def failures(self, models: Sequence[str], output: str) -> Iterator[None]:
@@ -64,7 +64,7 @@ class Reports:
         if self.junit is None:
             yield
             return
-        self.check(Path(output) if output else None)
+        self.check(output)
         start = time.perf_counter()
         try:
             yield
@@ -75,26 +75,26 @@ class Reports:
             _write_failure(self.junit, name, time.perf_counter() - start, error)
             raise
 
-    def check(self, output: Path | None) -> None:
+    def check(self, output: str) -> None:
         """Find out before the work whether the reports can be written at any time.
 
         Raises:
             OutputError: One cannot be written, or would replace something else.
         """
+        from onnx_pare.cli.models import check_json_target
         from onnx_pare.errors import OutputError
-        from onnx_pare.graph.save import check_writable, same_file
+        from onnx_pare.graph.save import same_file
         from onnx_pare.pipeline.junit import check_target
 
+        check_json_target(self.json, [], "--report-json")
+        if self.junit is None:
+            return
         if str(self.junit) == STDOUT:
             raise OutputError("--report-junit -: is not written to stdout", hint="Give the name of a file.")
-        for path in self.paths:
-            if path is self.junit:
-                check_target(path)
-            else:
-                check_writable(path, overwrite=True)
-            others = [other for other in (output, *self.paths) if other is not None and other is not path]
-            if any(same_file(path, other) for other in others):
-                raise OutputError(f"{path}: is another output", hint="Choose another name.")
+        check_target(self.junit)
+        others = [name for name in (output, self.json) if name not in ("", STDOUT)]
+        if any(same_file(self.junit, Path(other)) for other in others):
+            raise OutputError(f"{self.junit}: is another output", hint="Choose another name.")
 
     def write_batch(self, summary: Tally, records: Iterable[Record], folder: Path) -> None:
         """Write all reports of a batch: the summary, and a test suite for each model.

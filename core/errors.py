@@ -9,7 +9,8 @@
     │   ├── ReportError       a report of an earlier run, given to compare with
     │   ├── ModelError        an ONNX file that cannot be read, or not by onnx-pare
     │   ├── DataError         calibration or evaluation data
-    │   └── OutputError       a place that cannot be written
+    │   ├── OutputError       a place that cannot be written
+    │   └── ClusterError      a cluster that cannot be used, or is gone
     └── PassError             exit 3: a pass failed; names the pass and those run before it
         └── VerificationError what the pass made does not check, load or keep its promise
 
@@ -95,6 +96,10 @@ class OutputError(InputError):
     def __init__(self, message: str, *, hint: str = "", full: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.full = full
+
+
+class ClusterError(InputError):
+    """A cluster cannot be used, or is gone."""
 
 
 class PassError(PareError):

@@ -27,6 +27,7 @@ LEVELS = {
     "bench": 2,
     "cost": 2,
     "hw_profiles": 2,
+    "remote": 2,
     "documents": 1,
     "graph": 1,
     "errors": 0,

@@ -71,11 +71,24 @@ def sha256(path: Path) -> str:
 
 def model_files(path: Path) -> list[Path]:
     """Return the model file and the external data files it refers to, each once."""
+    return [path, *(path.parent / location for location in external_locations(path))]
+
+
+def external_locations(path: Path) -> list[str]:
+    """Return the external data files that a model refers to, relative to its folder; they need not be there.
+
+    Raises:
+        ModelError: It is no ONNX file, or one of them lies outside its folder.
+    """
     import onnx
 
-    proto = onnx.load(str(path), load_external_data=False)
-    external = (t for t in protos.tensors(proto) if t.data_location == onnx.TensorProto.EXTERNAL)
-    return list(dict.fromkeys([path, *(path.parent / weights.external_file(tensor) for tensor in external)]))
+    found: dict[str, None] = {}
+    for tensor in protos.tensors(_read(path)):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL and 0 not in tensor.dims:
+            location = weights.external_file(tensor)
+            weights.check_location(location, f"{path}: tensor '{tensor.name}'")
+            found[location] = None
+    return list(found)
 
 
 def size_bytes(path: Path) -> int:

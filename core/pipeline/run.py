@@ -155,7 +155,7 @@ def _model_file(path: Path) -> ModelFile:
     from onnx_pare.graph.load import sha256, size_bytes
     from onnx_pare.pipeline.report import ModelFile
 
-    return ModelFile(path, sha256(path), size_bytes(path))
+    return ModelFile(str(path), sha256(path), size_bytes(path))
 
 
 def _warnings(ready: Plan, passes: Sequence[Pass], chain: Chain, found: Measured) -> list[str]:

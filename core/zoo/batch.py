@@ -13,12 +13,13 @@ from typing import Protocol
 from onnx_pare.errors import OutputError
 from onnx_pare.graph.save import remove_leftovers
 from onnx_pare.pipeline.plan import Job
+from onnx_pare.remote import urls
 from onnx_pare.zoo.folder import OutputFolder
 from onnx_pare.zoo.identity import digest, named_files
 from onnx_pare.zoo.items import Item
 from onnx_pare.zoo.journal import Journal, Output, Record
 from onnx_pare.zoo.tally import Tally, tally
-from onnx_pare.zoo.task import Kind, Limits, Outcome, Status, Task, failed
+from onnx_pare.zoo.task import Elsewhere, Kind, Limits, Outcome, Status, Task, failed
 
 logger = logging.getLogger(__name__)
 # tasks that wait beside those at work, so that no worker waits for one
@@ -147,9 +148,10 @@ class Run:
         if item.order.skip:
             outcome = Outcome(Status.SKIPPED, reason=item.order.skip, key=f"skipped: {item.order.skip}")
         elif not self._may_write(item):
-            outcome = failed(
-                Kind.OUTPUT, f"{self._target(item)}: exists already; add --overwrite to replace it"
+            said = (
+                f"{urls.shown(self.folder.target(item.name))}: exists already; add --overwrite to replace it"
             )
+            outcome = failed(Kind.OUTPUT, said)
         else:
             return None
         before = self.journal.find(item.name)
@@ -163,32 +165,39 @@ class Run:
         before = self.journal.find(item.name)
         own = before is not None and before.output is not None
         return (
-            self.batch.overwrite or own or self.folder.in_flight(item.name) or not self._target(item).exists()
+            self.batch.overwrite or own or self.folder.in_flight(item.name) or not self.folder.has(item.name)
         )
 
     def _task(self, item: Item) -> Task:
         recipe = item.order.recipe
         assert recipe is not None, "a model that is left out is no task"
-        target = self._target(item)
-        report = target.with_name(target.name + REPORT_SUFFIX)
-        if self.folder.in_flight(item.name):
-            remove_leftovers(target)
-            remove_leftovers(report)
+        target = self.folder.target(item.name)
+        names = Elsewhere(item.model, target, target + REPORT_SUFFIX)
+        if self.folder.in_flight(item.name) and not urls.is_url(target):
+            remove_leftovers(Path(names.output))
+            remove_leftovers(Path(names.report))
         baseline = self.batch.baseline
         job = Job(
-            model=item.model,
+            model=Path(names.model),
             recipe=recipe,
-            output=target,
+            output=Path(names.output),
             shapes=item.order.shapes,
             seed=self.batch.seed,
             overwrite=True,
             command=self.batch.command,
-            also_writes=(report,),
+            also_writes=(Path(names.report),),
             baseline=baseline and baseline / f"{item.name}{REPORT_SUFFIX}",
         )
         digests = {str(path): self._digest(path) for path in named_files(recipe)}
         return Task(
-            item.name, job, report, self._recorded(item), digests, self.batch.limits, self.batch.verbose
+            item.name,
+            job,
+            Path(names.report),
+            self._recorded(item),
+            digests,
+            self.batch.limits,
+            self.batch.verbose,
+            names if recipe.has_remote_data or any(map(urls.is_url, vars(names).values())) else None,
         )
 
     def _recorded(self, item: Item) -> str:
@@ -198,12 +207,9 @@ class Run:
             return ""
         if record.status is Status.FAILED and self.batch.retry_failed:
             return ""
-        if record.output is not None and not self._in_place(record.output):
+        if record.output is not None and not self.folder.has(record.output.path):
             return ""
         return record.key
-
-    def _in_place(self, output: Output) -> bool:
-        return (self.folder.path / output.path).is_file()
 
     def _record(self, item: Item, outcome: Outcome) -> Record:
         facts = dict(outcome.facts)
@@ -225,9 +231,6 @@ class Run:
             finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **facts,
         )
-
-    def _target(self, item: Item) -> Path:
-        return self.folder.path / item.name
 
     def _digest(self, path: Path) -> str:
         """Return the content hash of data, read once in a run."""

@@ -33,6 +33,14 @@ class OutputFolder:
         self.path = path
         self.scratch = scratch
 
+    def target(self, model: str) -> str:
+        """Return where a model's result goes: a path, or a URL."""
+        return str(self.path / model)
+
+    def has(self, model: str) -> bool:
+        """Return whether there is a result of a model."""
+        return Path(self.target(model)).is_file()
+
     def mark(self, model: str) -> None:
         """Note that work on a model begins, before anything of it is written.
 

@@ -64,7 +64,7 @@ def _content(path: Path) -> Iterator[str]:
         try:
             weights.check_tensor(tensor, path)
         except ModelError as error:
-            yield error.message
+            yield error.message.replace(str(path), path.name)
         else:
             read.add(location)
             yield sha256(path.parent / location)

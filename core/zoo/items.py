@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.errors import PareError, RecipeError, UsageError
+from onnx_pare.remote import urls
 from onnx_pare.zoo.manifest import Entry, check_matches, load_manifest, mentions, settings
 from onnx_pare.zoo.models import mirrored
 
@@ -37,12 +38,12 @@ class Item:
 
     Attributes:
         name: Its path below the folder that all models share, with `/`.
-        model: The ONNX file.
+        model: Path or URL of the ONNX file.
         order: What is done with it.
     """
 
     name: str
-    model: Path
+    model: str
     order: Order
 
 
@@ -63,11 +64,12 @@ class Given:
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
-def find_items(arguments: Sequence[str], output: Path, given: Given, manifest: str = "") -> list[Item]:
+def find_items(arguments: Sequence[str], output: str, given: Given, manifest: str = "") -> list[Item]:
     """Return what there is to do, every recipe read and checked.
 
     Args:
-        arguments: Files, folders and globs; none: those below the manifest's folder that it is about.
+        arguments: Files, folders, globs and their URLs; none: those below the manifest's folder that it is
+            about.
         output: The output folder; models in it are results.
         given: What the command line gives.
         manifest: Path of a manifest; empty: none.
@@ -90,11 +92,11 @@ def find_items(arguments: Sequence[str], output: Path, given: Given, manifest: s
     ]
 
 
-def _models(arguments: Sequence[str], output: Path) -> dict[str, Path]:
+def _models(arguments: Sequence[str], output: str) -> dict[str, str]:
     models = dict(mirrored(arguments, output))
     if not models:
         raise UsageError(
-            f"{' '.join(arguments)}: all models lie in the output folder {output}",
+            urls.shown(f"{' '.join(arguments)}: all models lie in the output folder {output}"),
             hint="Choose an output folder elsewhere.",
         )
     return models

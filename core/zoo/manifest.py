@@ -14,6 +14,7 @@ from onnx_pare.documents.explain import explain
 from onnx_pare.documents.section import Section, Text, known_keys, validate
 from onnx_pare.documents.yaml12 import read_file
 from onnx_pare.errors import ManifestError
+from onnx_pare.remote.urls import is_url, local
 
 
 class Entry(Section):
@@ -103,7 +104,7 @@ def _unmatched(manifest: Manifest, document: Document, models: Sequence[str]) ->
 def _from(folder: Path, entry: Entry) -> Entry:
     """Return the entry with paths from the current folder; a recipe may be a shipped one instead."""
     moved: Mapping[str, str] = {
-        key: str(folder / path)
+        key: path if is_url(path) else str(folder / local(path))
         for key in ("calibration", "evaluation")
         if (path := getattr(entry, key)) is not None
     }

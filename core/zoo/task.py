@@ -54,17 +54,27 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """What a job reads and writes, by the names it was given: paths, and URLs among them."""
+
+    model: str
+    output: str
+    report: str
+
+
+@dataclass(frozen=True)
 class Task:
     """One model to optimize.
 
     Attributes:
         name: The model's name in the batch: its path below the common folder, with `/`.
-        job: The run.
+        job: The run; its paths only hold if there is nothing elsewhere.
         report: Where the JSON report goes.
         recorded: The key under which the journal has the model; a model of that key is left as it is.
         digests: Content hashes of the data and profiles the job names, by the path it names.
         limits: What it may take.
         verbose: Whether its log is wanted, not only its warnings.
+        elsewhere: The names to fetch from and put to, if some are URLs.
     """
 
     name: str
@@ -74,6 +84,7 @@ class Task:
     digests: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     verbose: bool = False
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def work(task: Task, say: Say) -> Outcome:
             return Outcome(Status.UNCHANGED, key=identity)
         return Outcome(Status.OK, key=identity, facts=_run(task, say))
     except Exception as error:
-        kind, reason = _reason(error)
+        kind, reason = why(error)
         return failed(kind, reason, key=identity)
 
 
@@ -65,7 +65,7 @@ def facts(report: Report) -> dict[str, Any]:
     }
 
 
-def _reason(error: BaseException) -> tuple[Kind, str]:
+def why(error: BaseException) -> tuple[Kind, str]:
     """Return why a model failed, and the same in words."""
     chain = list(_causes(error))
     if any(isinstance(one, MemoryError) or any(sign in str(one) for sign in _OUT_OF_MEMORY) for one in chain):

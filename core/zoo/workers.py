@@ -7,10 +7,13 @@ import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from onnx_pare.remote.cache import DataCache
 from onnx_pare.zoo.place import Places
 from onnx_pare.zoo.slot import Slot
+from onnx_pare.zoo.staging import on_local_files
 from onnx_pare.zoo.task import Outcome, Task
 
 # (worker, counted from 0; the model's name; an event of its work)
@@ -20,8 +23,10 @@ Listen = Callable[[int, str, Mapping[str, Any]], None]
 class LocalWorkers:
     """Runs tasks on this machine, as many at a time as there are places."""
 
-    def __init__(self, places: Places, listen: Listen) -> None:
+    def __init__(self, places: Places, listen: Listen, scratch: Path) -> None:
         self.width = len(places.places)
+        self._data = DataCache(scratch / "data")
+        self._scratch = scratch
         self._listen = listen
         self._slots = [Slot(place) for place in places.places]
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -44,7 +49,14 @@ class LocalWorkers:
         number = self._free.get()
         try:
             self._listen(number, task.name, {"event": "started"})
-            outcome = self._slots[number].run(task, lambda event: self._listen(number, task.name, event))
+            outcome = on_local_files(
+                task,
+                lambda local: self._slots[number].run(
+                    local, lambda event: self._listen(number, task.name, event)
+                ),
+                self._data,
+                self._scratch,
+            )
             return replace(outcome, worker=f"{socket.gethostname()}/{number}")
         finally:
             self._listen(number, task.name, {"event": "ended"})

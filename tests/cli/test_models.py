@@ -18,7 +18,7 @@ def zoo(tmp_path: Path) -> Path:
 
 
 def test_json_is_never_written_over_a_model(zoo: Path) -> None:
-    model = zoo / "a.onnx"
+    model = str(zoo / "a.onnx")
     with pytest.raises(UsageError, match="is the model itself"):
         check_json_target(str(zoo / "deep" / ".." / "a.onnx"), [model])
     check_json_target("-", [model])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,8 @@ def zoo(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def names(found: list[Path], zoo: Path) -> list[str]:
-    return [path.relative_to(zoo).as_posix() for path in found]
+def names(found: list[str], zoo: Path) -> list[str]:
+    return [Path(path).relative_to(zoo).as_posix() for path in found]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_files_folders_and_globs(zoo: Path, arguments: list[str], expected: list
 
 def test_relative_globs(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(zoo)
-    assert find_models(["*.onnx"]) == [Path("a.onnx"), Path("b.onnx")]
+    assert find_models(["*.onnx"]) == ["a.onnx", "b.onnx"]
 
 
 @pytest.mark.parametrize(
@@ -70,18 +71,18 @@ def test_what_names_nothing_is_an_error(zoo: Path, argument: str, message: str) 
 def test_names_are_below_the_folder_that_all_share(
     zoo: Path, arguments: list[str], expected: list[str]
 ) -> None:
-    found = dict(mirrored([str(zoo / argument) for argument in arguments], zoo / "out"))
+    found = dict(mirrored([str(zoo / argument) for argument in arguments], str(zoo / "out")))
     assert list(found) == expected
-    assert all(path.is_file() for path in found.values())
+    assert all(Path(path).is_file() for path in found.values())
 
 
 def test_results_are_no_inputs(zoo: Path) -> None:
-    assert [name for name, _ in mirrored([str(zoo)], zoo / "deep")] == ["a.onnx", "b.onnx"]
+    assert [name for name, _ in mirrored([str(zoo)], str(zoo / "deep"))] == ["a.onnx", "b.onnx"]
 
 
 def test_names_from_the_current_folder(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(zoo)
-    assert [name for name, _ in mirrored(["."], Path("out"))] == ["a.onnx", "b.onnx", "deep/c.onnx"]
+    assert [name for name, _ in mirrored(["."], "out")] == ["a.onnx", "b.onnx", "deep/c.onnx"]
 
 
 def test_what_is_a_batch(zoo: Path) -> None:
@@ -93,3 +94,17 @@ def test_what_is_a_batch(zoo: Path) -> None:
     assert is_batch([str(zoo / "*.onnx")])
     (zoo / "odd[1].onnx").touch()
     assert not is_batch([str(zoo / "odd[1].onnx")])
+
+
+def test_urls_among_them(zoo: Path, memory: Any, web: Any) -> None:
+    memory.pipe("/zoo/x.onnx", b"")
+    memory.pipe("/zoo/notes.txt", b"")
+    (web.folder / "y").touch()
+    found = find_models(["memory://zoo", f"file://{zoo}/a.onnx", web.url + "y", "memory://zoo/*"])
+    assert found == ["memory://zoo/x.onnx", str(zoo / "a.onnx"), web.url + "y"]
+
+
+@pytest.mark.parametrize("path", ["", "zoo/", "zoo/*.onnx"])
+def test_web_servers_list_no_folders(web: Any, path: str) -> None:
+    with pytest.raises(UsageError, match="a web server lists no folders"):
+        find_models([web.url + path])
