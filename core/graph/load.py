@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import mmap
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ModelError
-from onnx_pare.graph import normalize, protos, weights
+from onnx_pare.graph import lean, normalize, protos, weights
+from onnx_pare.graph.mapped import map_weights
 from onnx_pare.graph.sparse import densify
 from onnx_pare.graph.structure import check_structure
 from onnx_pare.graph.unweighted import unweighted
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def load_model(path: Path) -> ir.Model:
-    """Load the ONNX model at `path`; weights in external files stay memory-mapped.
+    """Load the ONNX model at `path`; weights in external files, and large ones in large files, stay there.
 
     Normalizes what carries no meaning: the domain `ai.onnx` becomes the empty one, nodes whose name is
     missing or taken get a unique one, nodes out of order are sorted, sparse tensors become dense, and weights
@@ -51,6 +51,7 @@ def load_model(path: Path) -> ir.Model:
     except Exception as error:  # onnx-ir raises many kinds for the many ways a graph can be inconsistent
         raise ModelError(f"{path}: the graph is inconsistent: {first_line(_root(error))}") from error
     _set_folder(model, path.parent)
+    map_weights(model, path)
     normalize.hold_constants_in_memory(model)
     normalize.sort_nodes(model, path)
     normalize.fix_weights(model)
@@ -72,7 +73,7 @@ def model_files(path: Path) -> list[Path]:
     """Return the model file and the external data files it refers to, each once."""
     import onnx
 
-    proto = onnx.load(str(path), load_external_data=False)
+    proto = lean.parse_lean(path)
     external = (t for t in protos.tensors(proto) if t.data_location == onnx.TensorProto.EXTERNAL)
     return list(dict.fromkeys([path, *(path.parent / weights.external_file(tensor) for tensor in external)]))
 
@@ -89,7 +90,6 @@ def first_line(error: BaseException) -> str:
 
 
 def _read(path: Path) -> onnx.ModelProto:
-    import onnx
     from google.protobuf.message import DecodeError
 
     try:
@@ -101,10 +101,7 @@ def _read(path: Path) -> onnx.ModelProto:
         size = path.stat().st_size
         if size == 0:
             raise ModelError(f"{path}: the file is empty", hint="Copy, download or export it again.")
-        proto = onnx.ModelProto()
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            # a mapped file is not held beside what is parsed; the stubs know only bytes
-            proto.ParseFromString(cast(bytes, memoryview(mapped)))
+        proto = lean.parse(path)
     except DecodeError as error:
         raise ModelError(
             f"{path}: not an ONNX file, or cut short after {size} bytes",

@@ -49,17 +49,17 @@ def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Me
     threads = os.cpu_count() or 1
     before = file_summary(ready.model, ready.job.model, ready.input_shapes)
     after = file_summary(chain.model, chain.path, ready.input_shapes)
-    fidelity = compare(original, chain.path, ready.samples, threads=threads, progress=progress)
+    fidelity = compare(original, chain.runnable, ready.samples, threads=threads, progress=progress)
     accuracy = None
     if ready.labelled is not None:
-        accuracy = accuracy_pair(original, chain.path, ready.labelled, threads=threads, progress=progress)
+        accuracy = accuracy_pair(original, chain.runnable, ready.labelled, threads=threads, progress=progress)
     latency = _latency(ready, original, chain, progress)
     gates = check(ready.job.recipe.conditions, _gate_values(before, after, fidelity, accuracy, latency))
     return Measured(before, after, fidelity, accuracy, latency, gates)
 
 
 def _latency(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Latencies:
-    from onnx_pare.bench.latency import measure_pair
+    from onnx_pare.bench.paired import measure_pair
 
     bench = ready.job.recipe.benchmark
     predicted = _predicted(ready, chain)
@@ -70,7 +70,7 @@ def _latency(ready: Plan, original: Path, chain: Chain, progress: Progress) -> L
             continue
         timed = measure_pair(
             original,
-            chain.path,
+            chain.runnable,
             ready.feeds,
             threads=bench.threads,
             runs=bench.runs,
