@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from onnx_pare.cli.printable import printable
+
 if TYPE_CHECKING:
     import typer
 
@@ -88,9 +90,9 @@ def _run(make: Callable[[], Callable[[], object]]) -> None:
 
 def _say(message: str, hint: str = "") -> None:
     try:
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {printable(message)}", file=sys.stderr)
         if hint:
-            print(f"  {hint}", file=sys.stderr)
+            print(f"  {printable(hint)}", file=sys.stderr)
     except OSError:  # nobody listens: what is left is the exit code
         return
 
