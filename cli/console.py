@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -108,28 +107,24 @@ def write_text(text: str) -> None:
 
 
 def write_json(data: Mapping[str, Any], path: str) -> None:
-    """Write `data` as JSON to `path`, `-` being stdout.
+    """Write `data` as JSON to `path`, which may be a URL; `-` is stdout.
 
     Raises:
         OutputError: The file cannot be written.
         PareError: stdout cannot be written.
     """
+    from onnx_pare.documents.json_text import json_text
     from onnx_pare.graph.save import publish_text
+    from onnx_pare.remote import urls
 
     if path == "-":
-        write_text(_json(data, sys.stdout.encoding or "ascii"))
+        write_text(json_text(data, sys.stdout.encoding or "ascii"))
+    elif urls.is_url(path):
+        from onnx_pare.remote.store import put_text
+
+        put_text(json_text(data), path)
     else:
-        publish_text(_json(data, "utf-8"), Path(path))
-
-
-def _json(data: Mapping[str, Any], encoding: str) -> str:
-    """Return JSON text; escaped where `encoding`, or a file's name that is no text, asks for it."""
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = json.dumps(data, indent=2, allow_nan=False)
-    return text + "\n"
+        publish_text(json_text(data), Path(urls.local(path)))
 
 
 def log_to_stderr(*, verbose: bool, quiet: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ EPILOG = "Add --debug to any command for the traceback of an error."
 DEBUG = "--debug"
 # what ends a run from outside; the exit code is 128 and the number, so 130 for Ctrl-C
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+LONGEST_LINE = 1000
 
 
 def optimize() -> None:
@@ -40,7 +42,7 @@ def _optimize_app() -> typer.Typer:
 
 
 def _pare_app() -> typer.Typer:
-    from onnx_pare.cli import bench, compare, demo, doctor, inspect, passes, profiles, recipes, version
+    from onnx_pare.cli import bench, compare, demo, doctor, inspect, passes, profiles, recipes, version, zoo
     from onnx_pare.cli import optimize as optimize_command
 
     app = _app(no_args_is_help=True, epilog=EPILOG)
@@ -52,6 +54,7 @@ def _pare_app() -> typer.Typer:
     app.add_typer(profiles.app, name="profiles")
     app.add_typer(passes.app, name="passes")
     app.add_typer(recipes.app, name="recipes")
+    app.add_typer(zoo.app, name="zoo")
     app.command("demo")(demo.demo)
     app.command("doctor")(doctor.doctor)
     return app
@@ -71,6 +74,7 @@ def _run(make: Callable[[], Callable[[], object]]) -> None:
     debug = DEBUG in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != DEBUG]
     _prepare_streams()
+    _quiet_libraries()
     try:
         _end_on_signals()
         make()()
@@ -90,11 +94,23 @@ def _run(make: Callable[[], Callable[[], object]]) -> None:
 
 def _say(message: str, hint: str = "") -> None:
     try:
-        print(f"error: {printable(message)}", file=sys.stderr)
+        print(f"error: {_shown(message)}", file=sys.stderr)
         if hint:
-            print(f"  {printable(hint)}", file=sys.stderr)
+            print(f"  {_shown(hint)}", file=sys.stderr)
     except OSError:  # nobody listens: what is left is the exit code
         return
+
+
+def _shown(text: str) -> str:
+    """Return text with long lines cut, safe to show."""
+    lines = (line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in text.split("\n"))
+    return printable("\n".join(lines))
+
+
+def _quiet_libraries() -> None:
+    """Keep what libraries log off the terminal: what matters of it is said in our own words."""
+    for name in ("onnx_ir", "PIL"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _prepare_streams() -> None:

@@ -13,32 +13,32 @@ from onnx_pare.cli.changes import Row, amount, speed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from typing import Any
 
     from rich.console import Console
 
     from onnx_pare.pipeline.plan import Plan
     from onnx_pare.pipeline.report import Report
+    from onnx_pare.remote.names import Names
 
 # share that quantization alone may round to zero; more was pruned or measured, and is worth a line
 ROUNDED = 0.1
 
 
-def summary(report: Report, console: Console, reports: Iterable[Path]) -> None:
+def summary(report: Report, console: Console, reports: Iterable[str]) -> None:
     """Print the summary of a run, and where its reports lie."""
     output = report.output
-    target = escape(output.path.name) if output else "nothing written"
+    target = escape(output.name) if output else "nothing written"
     origin = escape(report.recipe_origin)
-    console.print(f"\n[bold]{escape(report.model.path.name)}[/] → [bold]{target}[/]  ({origin})\n")
+    console.print(f"\n[bold]{escape(report.model.name)}[/] → [bold]{target}[/]  ({origin})\n")
     console.print(_table(report))
     console.print()
     for line in (*_passes(report), *_warnings(report.warnings), *_gates(report), *_baseline(report)):
         console.print(line)
     if output:
-        console.print(f"written  {escape(str(output.path))}", soft_wrap=True)
-    for path in reports:
-        console.print(f"report   {escape(str(path))}", soft_wrap=True)
+        console.print(f"written  {escape(output.path)}", soft_wrap=True)
+    for name in reports:
+        console.print(f"report   {escape(name)}", soft_wrap=True)
 
 
 def _table(report: Report) -> Table:
@@ -53,8 +53,8 @@ def _table(report: Report) -> Table:
     return table
 
 
-def plan(ready: Plan, console: Console) -> None:
-    """Print what a run would do."""
+def plan(ready: Plan, console: Console, names: Names) -> None:
+    """Print what a run would do; `names` are those of local copies."""
     job = ready.job
     labelled = f"{len(ready.labelled.labels)} from {ready.labelled.source}" if ready.labelled else "none"
     shapes = ", ".join(f"{name} {'x'.join(map(str, dims))}" for name, dims in ready.input_shapes.items())
@@ -71,9 +71,9 @@ def plan(ready: Plan, console: Console) -> None:
         "would write": ", ".join(map(str, (job.target, *job.also_writes))),
     }
     for name, value in facts.items():
-        console.print(f"{name:<12} {escape(str(value))}", soft_wrap=True)
+        console.print(f"{name:<12} {escape(names.text(str(value)))}", soft_wrap=True)
     warnings = [*ready.samples.warnings, *(ready.labelled.samples.warnings if ready.labelled else ())]
-    for line in _warnings(warnings):
+    for line in _warnings(map(names.text, warnings)):
         console.print(line)
 
 

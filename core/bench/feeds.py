@@ -11,6 +11,7 @@ import numpy as np
 from onnx_pare.calibration.inputs import ModelInputs, model_inputs
 from onnx_pare.calibration.synthetic import synthetic_samples
 from onnx_pare.errors import UsageError, about
+from onnx_pare.graph.limits import check_activations, check_fits
 from onnx_pare.graph.session import Feeds
 from onnx_pare.graph.shapes import input_shapes
 
@@ -43,6 +44,7 @@ def timing_feeds(
         inputs = model_inputs(model, shapes)
         sizes = input_shapes(model, shapes, batch=batch or 1)
         sample = next(iter(synthetic_samples(model, count=1, seed=seed, shapes=shapes)))
+        check_activations(model, sizes)
     rows = _rows(inputs, sizes)
     if batch is not None and rows is not None and rows != batch:
         raise UsageError(
@@ -83,12 +85,16 @@ def timing_shapes(
 
 
 def repeated(sample: Feeds, inputs: ModelInputs, batch: int) -> Feeds:
-    """Return one sample `batch` times, along the axis of each input that counts samples."""
-    return sample | {
-        spec.name: np.repeat(sample[spec.name], batch, axis=spec.axis)
-        for spec in inputs.specs
-        if spec.axis is not None
-    }
+    """Return one sample `batch` times, along the axis of each input that counts samples.
+
+    Raises:
+        ModelError: An input would be larger than the memory there is.
+    """
+    counted = [(spec.name, spec.axis) for spec in inputs.specs if spec.axis is not None]
+    for name, _ in counted:
+        shape, size_bytes = sample[name].shape, sample[name].nbytes
+        check_fits(f"{batch} samples of input '{name}'", shape, batch * size_bytes)
+    return sample | {name: np.repeat(sample[name], batch, axis=axis) for name, axis in counted}
 
 
 def _rows(inputs: ModelInputs, sizes: Mapping[str, Sequence[int]]) -> int | None:

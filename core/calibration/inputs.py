@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.errors import ModelError, UsageError
+from onnx_pare.graph.limits import check_fits
 from onnx_pare.graph.signature import Dim, Port, signature
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def model_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]] | None = N
         shapes: Sizes for free dimensions, by input name; that of the sample axis is not used.
 
     Raises:
-        ModelError: An input is no tensor of numbers.
+        ModelError: An input is no tensor of numbers, or one sample of it is larger than the memory there is.
         UsageError: `shapes` contradicts the model.
     """
     ports = signature(model).inputs
@@ -91,6 +93,9 @@ def model_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]] | None = N
         specs.append(
             InputSpec(port.name, _dtype(values[port.name]), _with_given(port.name, dims, given, axis), axis)
         )
+    for spec in specs:
+        least = [dim for dim in spec.dims or () if dim is not None]
+        check_fits(f"input '{spec.name}'", least, math.prod(least) * spec.dtype.itemsize)
     return ModelInputs(tuple(specs), batch)
 
 

@@ -11,6 +11,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
 from onnx_pare.documents.document import RECIPE, Document, Form, Keys, Place, kind, path_text, show
+from onnx_pare.documents.limited import check_size, read_limited
 from onnx_pare.documents.scalars import PATTERNS, TAG, read_scalar
 
 MAX_BYTES = 1 << 20
@@ -24,17 +25,12 @@ def read_file(name: str, form: Form) -> Document | None:
     Raises:
         InputError: Of the form's class; it cannot be read, or is no such document.
     """
-    path = Path(name)
     try:
-        if path.is_dir():
-            raise form.error(f"{name}: is a folder, not a {form.noun}")
-        if not path.exists():
+        if not Path(name).exists():
             return None
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or error
-        raise form.error(f"{show(name)}: cannot be read: {reason}") from error
+    except (OSError, ValueError):  # too long, or with a NUL: reading says so
+        pass
+    content = read_limited(name, noun=form.noun, max_bytes=MAX_BYTES, error=form.error)
     return read(content, name, form)
 
 
@@ -49,8 +45,7 @@ def read(content: bytes, source: str, form: Form = RECIPE) -> Document:
     Raises:
         InputError: Of the form's class; it is not such a document. Every problem found has a line of its own.
     """
-    if len(content) > MAX_BYTES:
-        raise form.error(f"{source}: is larger than {MAX_BYTES >> 20} MiB; not a {form.noun}")
+    check_size(content, source, noun=form.noun, max_bytes=MAX_BYTES, error=form.error)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

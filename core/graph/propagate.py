@@ -105,7 +105,7 @@ class Walk:
             found = shape_inference.infer_node_outputs(
                 schema, node, types, data, opset_imports=opsets, ir_version=self._proto.ir_version
             )
-        except shape_inference.InferenceError as error:
+        except Exception as error:  # onnx's C++ side raises InferenceError, ValidationError and ValueError
             logger.debug("node '%s' (%s): %s", node.name, node.op_type, error)
             return
         self.types.update((name, kind) for name, kind in found.items() if not self.known(name))

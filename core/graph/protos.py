@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
-    from google.protobuf.message import Message
 
 
 def graphs(proto: onnx.ModelProto) -> Iterator[tuple[onnx.GraphProto, int]]:
@@ -40,37 +39,21 @@ def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             yield from attribute.tensors
 
 
+def nodes_within(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes and all those in their subgraphs."""
+    stack = [iter(nodes)]
+    while stack:
+        for node in stack.pop():
+            yield node
+            stack += [iter(graph.node) for graph in subgraphs(node)]
+
+
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """Yield the graphs in a node's attributes; those inside them are left out."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
-
-
-def undecodable(message: Message) -> bytes | None:
-    """Return the first text in a message that is not UTF-8, if any; contents of tensors are not read."""
-    for field, value in message.ListFields() if not _is_tensor(message) else _tensor_texts(message):
-        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
-            continue
-        for entry in (value,) if isinstance(value, (str, bytes)) or hasattr(value, "ListFields") else value:
-            found = entry if isinstance(entry, bytes) else None
-            if found is None and not isinstance(entry, str):
-                found = undecodable(entry)
-            if found is not None:
-                return found
-    return None
-
-
-def _is_tensor(message: Message) -> bool:
-    name: str = message.DESCRIPTOR.name
-    return name == "TensorProto"
-
-
-def _tensor_texts(message: Message) -> Iterator[tuple[Any, Any]]:
-    fields = message.DESCRIPTOR.fields_by_name
-    for name in ("name", "doc_string", "external_data"):
-        yield fields[name], getattr(message, name)
 
 
 def from_model(model: ir.Model) -> onnx.ModelProto:

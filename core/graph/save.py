@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shlex
 import shutil
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ELSEWHERE = "Choose another name or folder."
+_TEMPORARY_SUFFIX = ".part"
 # protobuf refuses messages of 2 GiB; the margin holds the graph itself
 INLINE_LIMIT_BYTES = (1 << 31) - (64 << 20)
 
@@ -60,7 +62,7 @@ def write_model(model: ir.Model, path: Path) -> None:
     """
     import onnx_ir as ir
 
-    with _output_errors(path):
+    with output_errors(path):
         if weight_bytes(model) > INLINE_LIMIT_BYTES:
             _refuse_large_constants(model, path)
             # the threshold keeps shapes and axes, which onnx must see, in the graph
@@ -118,7 +120,7 @@ def check_writable(target: Path, *, overwrite: bool) -> None:
         OutputError: It exists (and `overwrite` is not set), is no regular file, or its folder is missing or
             cannot be written.
     """
-    with _output_errors(target):
+    with output_errors(target):
         _check_target(target, overwrite=overwrite)
     with _temporary(target):
         pass
@@ -138,6 +140,23 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
         raise OutputError(
             f"{target}: exists already", hint="Add --overwrite, or choose another name with -o."
         )
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is missing.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the temporary files that a killed process left while it wrote `target` or its weights' file."""
+    for path in (target, data_file(target)):
+        for left in target.parent.glob(f"{glob.escape(_temporary_prefix(path))}*{_TEMPORARY_SUFFIX}"):
+            left.unlink(missing_ok=True)
 
 
 def publish_text(text: str, target: Path) -> None:
@@ -165,11 +184,16 @@ def publishing(target: Path) -> Iterator[Path]:
         temporary.replace(target)
 
 
+def _temporary_prefix(target: Path) -> str:
+    return f".{target.name[:40]}."
+
+
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
     """Yield a new empty file in the folder of `target`, which is gone afterwards unless it was renamed."""
-    with _output_errors(target):
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
+    with output_errors(target):
+        prefix = _temporary_prefix(target)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=_TEMPORARY_SUFFIX, dir=target.parent)
         temporary = Path(name)
         try:
             umask = os.umask(0)
@@ -182,12 +206,15 @@ def _temporary(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _output_errors(target: Path) -> Iterator[None]:
+def output_errors(target: Path) -> Iterator[None]:
+    """Turn what the system says while `target` is written into an OutputError."""
     try:
         yield
     except OSError as error:
-        hint = "Free some space, or choose another folder." if error.errno in _NO_SPACE else _ELSEWHERE
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}", hint=hint) from error
+        full = error.errno in _NO_SPACE
+        hint = "Free some space, or choose another folder." if full else _ELSEWHERE
+        said = f"{target}: cannot be written: {error.strerror or error}"
+        raise OutputError(said, hint=hint, full=full) from error
 
 
 def _refuse_large_constants(model: ir.Model, path: Path) -> None:

@@ -61,7 +61,7 @@ def parse_shapes(given: Sequence[str]) -> dict[str, tuple[int, ...]]:
     for text in given:
         name, equals, dims = text.rpartition("=")
         parts = dims.lower().replace(",", "x").split("x") if dims.strip() else []
-        if not equals or not name or not all(part.strip().isdecimal() and int(part) for part in parts):
+        if not equals or not name or not all(map(_is_dim, parts)):
             raise UsageError(
                 f"--shape '{text}': expected the input's name and its dimensions",
                 hint="For example: --shape input=1x3x224x224",
@@ -70,6 +70,10 @@ def parse_shapes(given: Sequence[str]) -> dict[str, tuple[int, ...]]:
             raise UsageError(f"--shape: input '{name}' is given twice")
         shapes[name] = tuple(int(part) for part in parts)
     return shapes
+
+
+def _is_dim(text: str) -> bool:
+    return text.strip().isdecimal() and len(text) < 20 and int(text) > 0
 
 
 def input_shapes(
@@ -110,10 +114,12 @@ def infer(model: ir.Model, inputs: Mapping[str, tuple[int, ...]]) -> Shapes:
     `flattened(model)`.
 
     Raises:
-        ModelError: The shapes contradict each other, or onnxruntime cannot load or run the model.
+        ModelError: The shapes contradict each other, or onnxruntime would have to run the model but cannot
+            load or run it, or it is too large for this machine.
     """
     from onnx_pare.graph import probe
     from onnx_pare.graph.flat import flattened
+    from onnx_pare.graph.limits import check_tensors
     from onnx_pare.graph.propagate import Walk
     from onnx_pare.graph.skeleton import skeleton
 
@@ -121,6 +127,7 @@ def infer(model: ir.Model, inputs: Mapping[str, tuple[int, ...]]) -> Shapes:
     walk = Walk(skeleton(model, inputs))
     unresolved = walk.unresolved()
     if unresolved:
+        check_tensors(walk.result()[0])
         logger.debug("asking onnxruntime for the shapes of %d tensors", len(unresolved))
         walk.learn(probe.shapes(model, inputs, unresolved))
     infos, unknown = walk.result()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ModelError
 from onnx_pare.graph import protos
+from onnx_pare.graph.extent import check_nodes
+from onnx_pare.graph.texts import check_texts
 
 if TYPE_CHECKING:
     import onnx
@@ -39,18 +41,15 @@ def check_structure(proto: onnx.ModelProto, path: Path) -> None:
     """Find what no later step could name as well.
 
     Raises:
-        ModelError: An opset, domain or operator is unknown, subgraphs nest too deep, a name is given twice,
-            or something is used that nothing makes.
+        ModelError: An opset, domain or operator is unknown, there are too many nodes or they nest too deep,
+            a name is missing, unreadable or given twice, or something is used that nothing makes.
     """
-    text = protos.undecodable(proto)
-    if text is not None:
-        raise ModelError(
-            f"{path}: holds a name that is not UTF-8: {text[:40]!r}", hint="The file is damaged."
-        )
+    check_texts(proto, path)
     _check_opsets(proto, path)
     for graph, depth in protos.graphs(proto):
         if depth > MAX_DEPTH:
             raise ModelError(f"{path}: graph '{graph.name}': subgraphs nest deeper than {MAX_DEPTH} levels")
+    check_nodes(proto, path)
     _check_operators(proto, path)
     _check_names(proto.graph, frozenset(), path)
     for function in proto.functions:
@@ -130,6 +129,8 @@ def _check_names(graph: onnx.GraphProto, outer: frozenset[str], path: Path) -> N
     weights = [tensor.name for tensor in graph.initializer]
     weights += [sparse.values.name for sparse in graph.sparse_initializer]
     for kind, names in (("input", inputs), ("initializer", weights)):
+        if "" in names:
+            raise ModelError(f"{path}: graph '{graph.name}': an {kind} has no name", hint="Export it again.")
         _check_unique(names, f"{path}: {kind}")
     known = _check_reads(graph.node, {*inputs, *weights}, outer, path)
     for value in graph.output:

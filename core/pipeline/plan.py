@@ -81,8 +81,10 @@ def plan(job: Job) -> Plan:
     """Open everything a job names, so that what is wrong is found before any work.
 
     Raises:
-        InputError: The model, its data, a profile, the baseline or the output path cannot be used.
+        InputError: The model, its data, a profile, the baseline or the output path cannot be used, or the
+            model makes tensors larger than the memory there is.
     """
+    from onnx_pare.graph.limits import check_activations
     from onnx_pare.graph.load import load_model
     from onnx_pare.hw_profiles.profiles import resolve
     from onnx_pare.pipeline.baseline import open_baseline
@@ -98,6 +100,8 @@ def plan(job: Job) -> Plan:
         samples, labelled = _samples(job, model), _labelled(job, model)
         feeds = _benchmark_feeds(job, model, samples)
     shapes = {name: tuple(array.shape) for name, array in feeds.items()}
+    with about(job.model):
+        check_activations(model, shapes)
     return Plan(job, model, samples, labelled, profiles, feeds, shapes, baseline)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare import __version__
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onnx_pare.pipeline.baseline import Compared
     from onnx_pare.pipeline.gates import GateResult
     from onnx_pare.pipeline.machine import Machine
+    from onnx_pare.remote.names import Names
 
 SCHEMA = "onnx-pare/report/1"
 TOOL = "onnx-pare"
@@ -24,15 +25,20 @@ TOOL = "onnx-pare"
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model on disk: where it is, its SHA-256, its size with external data."""
+    """A model: what it is called (a path or URL), its SHA-256, its size with external data."""
 
-    path: Path
+    path: str
     sha256: str
     size_bytes: int
 
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return PurePath(self.path).name
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {"path": str(self.path), "sha256": self.sha256, "size_bytes": self.size_bytes}
+        return {"path": self.path, "sha256": self.sha256, "size_bytes": self.size_bytes}
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,19 @@ class Report:
     def passed(self) -> bool:
         """Whether all gates were met."""
         return all(gate.passed for gate in self.gates)
+
+    def called(self, names: Names) -> Report:
+        """Return the report with the URLs that files were given by, in place of their local copies."""
+        return replace(
+            self,
+            command=names.text(self.command),
+            model=replace(self.model, path=names.text(self.model.path)),
+            recipe=names.json(self.recipe),
+            recipe_origin=names.text(self.recipe_origin),
+            calibration_source=names.text(self.calibration_source),
+            warnings=names.json(self.warnings),
+            output=self.output and replace(self.output, path=names.text(self.output.path)),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values, without infinities and NaN."""

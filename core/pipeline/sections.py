@@ -30,7 +30,7 @@ class Calibration(Section):
         description="A folder of images, an .npz, a folder of .npy, or a folder of ONNX test_data_set_*;"
         " relative to the recipe. Without it, seeded synthetic input is used, and the report says so.",
     )
-    samples: int = Field(default=128, ge=1, description="How many samples are read, at most.")
+    samples: int = Field(default=128, ge=1, le=1 << 20, description="How many samples are read, at most.")
 
 
 class Evaluation(Section):

@@ -25,7 +25,7 @@ from onnx_pare.pipeline import run as pipeline
 
 RUN = ("optimize", "net.onnx", "-c", "r.yaml")
 # far longer than any test waits
-ENDLESS = ("--set", "calibration.samples=100000000")
+ENDLESS = ("--set", "calibration.samples=1000000")
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
