@@ -150,10 +150,8 @@ def _about_end(ended: Ended, timeout_s: float, memory_bytes: int) -> list[str]:
     if ended.peak_bytes > memory_bytes:
         found.append(f"{ended.peak_bytes >> 20} MiB of memory")
     errors = [line for line in ended.said.splitlines() if line.startswith("error: ")]
-    if ended.code in (2, 3) and (len(errors) != 1 or not ended.said.startswith("error: ")):
-        found.append(f"{len(errors)} lines of reason, {len(ended.said.splitlines())} lines in all")
-    elif ended.code in (2, 3) and ended.case.kind.startswith("model") and len(ended.said.splitlines()) > 2:
-        found.append("more than a line of reason and a hint")
+    if ended.code in (2, 3) and len(errors) != 1:
+        found.append(f"{len(errors)} lines of reason")
     if re.search(r"[^\x20-\x7e\n\u00a0-\U0010ffff]", ended.said):
         found.append("control characters in the message")
     if re.search(r"error: .{2000}", ended.said):

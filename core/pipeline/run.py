@@ -17,8 +17,6 @@ from onnx_pare.pipeline.plan import Job, Plan, plan
 from onnx_pare.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnx_pare.passes.base import Context, Pass
     from onnx_pare.pipeline.chain import Chain
     from onnx_pare.pipeline.measure import Measured
@@ -46,7 +44,7 @@ def run(job: Job, progress: Progress | None = None) -> Report:
     progress = progress or Silent()
     ready = plan(job)
     with scratch_folder() as scratch:
-        original = _loadable(job.model, ready.model, scratch)
+        original = _runnable(ready, scratch)
         context = _context(ready, scratch, progress)
         passes = [step.build() for step in job.recipe.passes]
         checked = Reference(original, ready.samples, threads=context.threads, limit=CHECK_SAMPLES)
@@ -95,28 +93,32 @@ def peak_rss_bytes() -> int:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
-def _loadable(path: Path, model: ir.Model, scratch: Path) -> Path:
-    """Return a file of the original that onnxruntime loads: the user's, or a normalized copy of it.
+def _runnable(ready: Plan, scratch: Path) -> Path:
+    """Return a file of the original that onnxruntime runs: the user's, or a normalized copy of it.
 
-    A newer onnx package writes newer IR versions than onnxruntime takes: `model` gets the newest it does.
+    A newer onnx package writes newer IR versions than onnxruntime takes: the model gets the newest it does.
+
+    Raises:
+        ModelError: onnxruntime does not load it, or not run it on the first sample.
     """
     from onnx_pare.graph.save import write_model
     from onnx_pare.graph.session import Session, SessionError, newest_ir_version
 
+    path, model, done = ready.job.model, ready.model, "load"
     try:
-        Session(path)
-    except SessionError:
-        logger.info("%s: onnxruntime does not load it as it is; trying a normalized copy", path)
-    else:
-        return path
-    copy = scratch / "original.onnx"
-    model.ir_version = min(model.ir_version, newest_ir_version() or model.ir_version)
-    write_model(model, copy)
-    try:
-        Session(copy)
+        try:
+            found, session = path, Session(path)
+        except SessionError:
+            logger.info("%s: onnxruntime does not load it as it is; trying a normalized copy", path)
+            found = scratch / "original.onnx"
+            model.ir_version = min(model.ir_version, newest_ir_version() or model.ir_version)
+            write_model(model, found)
+            session = Session(found)
+        done = "run"
+        session.run(ready.feeds)
     except SessionError as error:
-        raise ModelError(f"{path}: onnxruntime does not load it: {error}") from error
-    return copy
+        raise ModelError(f"{path}: onnxruntime does not {done} it: {error}") from error
+    return found
 
 
 def _context(ready: Plan, scratch: Path, progress: Progress) -> Context:
