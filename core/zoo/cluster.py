@@ -150,7 +150,7 @@ class ClusterWorkers:
         one = self._at[desk]
         for event in done.log:
             self._listen(desk.number, one.task.name, event)
-        self._free(desk).result.set_result(replace(done.outcome, worker=f"{done.host} {desk.address}"))
+        self._free(desk).result.set_result(replace(done.outcome, worker=f"{done.host}/{desk.address}"))
 
     def _died(self, desk: Desk) -> None:
         """Try a task elsewhere, whose worker is gone, unless that happened too often."""

@@ -76,6 +76,21 @@ def state_folder(url: str) -> Path:
     return local_profile_path().with_name("batches") / name
 
 
+def journal_folder(output: str) -> Path:
+    """Return the folder in which the journal of an output folder lies; of one at a URL, that of this machine.
+
+    Raises:
+        OutputError: This machine has none, and what lies at the URL cannot be fetched.
+    """
+    if not urls.is_url(output):
+        return Path(urls.local(output))
+    path = state_folder(output.rstrip("/"))
+    if not (path / NAME).exists():
+        make_folder(path)
+        _fetch_journal(f"{output.rstrip('/')}/{NAME}", path / NAME)
+    return path
+
+
 def _fetch_journal(url: str, path: Path) -> None:
     """Take over the journal at the URL if it is longer than ours: lines are only ever added."""
     there = store.size_bytes(url, OutputError)

@@ -81,9 +81,10 @@ class _Office:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _place(self, seat: Seat) -> Place:
-        scratch = tempfile.mkdtemp(prefix="seat-", dir=self.scratch)
-        places = divide(seat.of, seat.threads, core_numbers(), Path(scratch), measuring_lock()).places
-        cwd = seat.cwd if Path(seat.cwd).is_dir() else scratch
+        scratch = Path(tempfile.mkdtemp(prefix="seat-", dir=self.scratch))
+        lock = measuring_lock(self.scratch)
+        places = divide(seat.of, seat.threads, core_numbers(), scratch, lock).places
+        cwd = seat.cwd if Path(seat.cwd).is_dir() else str(scratch)
         return replace(places[seat.number], cwd=cwd)
 
 
