@@ -90,8 +90,8 @@ def throughput(zoo: Path, recipe: Path, folder: Path) -> None:
     start_s = _start_s(recipe, folder)
     overhead_s = (ran[1].seconds - start_s - work_s - failed_s) / count
     print(
-        f"start of a batch {start_s:.2f} s; work {work_s:.1f} s in the reports, {in_child_s:.1f} s in the workers;"
-        f" overhead {overhead_s * 1e3:.0f} ms per model"
+        f"start of a batch {start_s:.2f} s; work {work_s:.1f} s in the reports,"
+        f" {in_child_s:.1f} s in the workers; overhead {overhead_s * 1e3:.0f} ms per model"
     )
 
 

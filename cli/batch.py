@@ -31,7 +31,7 @@ class Wanted:
     """What the command line of `optimize` asks for; the names are those of its flags."""
 
     models: Sequence[str]
-    output: str
+    output: str | None
     given: Given
     reports: Reports
     baseline: Path | None = None

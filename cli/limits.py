@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 TIMEOUT_S = 3600.0
 # what all workers together may take of the machine's memory
 MEMORY_SHARE = 0.9
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12} | {
+    "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40
+}  # fmt: skip
+_SIZE = re.compile(
+    r"\s*(?P<number>[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?P<unit>(?:[kmgt]i?)?)b?\s*", re.IGNORECASE
+)
 
 
 def limits(timeout_s: float | None, memory: str | None, jobs: int) -> Limits:
@@ -34,14 +40,12 @@ def size_bytes(text: str, flag: str) -> int:
     Raises:
         UsageError: It is none.
     """
-    from pydantic import ByteSize, TypeAdapter, ValidationError
-
     from onnx_pare.errors import UsageError
 
-    try:
-        return int(TypeAdapter(ByteSize).validate_python(re.sub(r"(?i)([kmgt]i?)$", r"\1B", text.strip())))
-    except (ValidationError, OverflowError) as error:
-        raise UsageError(f"{flag} {text}: is not a size", hint="For example: 4GB, 512MiB.") from error
+    given = _SIZE.fullmatch(text)
+    if given is None:
+        raise UsageError(f"{flag} {text}: is not a size", hint="For example: 4GB, 512MiB.")
+    return int(float(given["number"]) * _UNITS[given["unit"].lower()])
 
 
 def _share(jobs: int) -> int | None:

@@ -35,7 +35,7 @@ def optimize(
         ),
     ] = "",
     output: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--output",
             "-o",
@@ -43,7 +43,7 @@ def optimize(
             help="Output file; of a batch, a folder.  [default: <stem>.<recipe>.onnx beside the input]",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     profile: Annotated[
         list[str] | None,
         typer.Option(
@@ -253,12 +253,11 @@ def _job(wanted: Wanted, recipe: Recipe, stage: Stage) -> Job:
     if wanted.output == "-":
         raise UsageError("-o -: a model is not written to stdout", hint="Give the name of a file.")
     model, output = stage.model(wanted.models[0]), wanted.output
-    if not output and urls.is_url(wanted.models[0]):
+    if output is None and urls.is_url(wanted.models[0]):
         output = urls.sibling(wanted.models[0], f"{model.stem}.{recipe.name}.onnx")
-    reports = [wanted.report_json] if wanted.report_json not in ("", "-") else []
     return Job(
         model=model,
-        output=stage.output(output, overwrite=wanted.overwrite) if output else None,
+        output=None if output is None else stage.output(output, overwrite=wanted.overwrite),
         recipe=recipe.on_local_data(stage.data),
         shapes=wanted.given.shapes,
         seed=wanted.seed,

@@ -13,7 +13,6 @@ from onnx_pare.cli.changes import Row, amount, speed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from typing import Any
 
     from rich.console import Console

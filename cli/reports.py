@@ -53,7 +53,7 @@ class Reports:
             write_junit(self.junit, [Entry(report.model.path, report.seconds, report.to_json())])
 
     @contextmanager
-    def failures(self, models: Sequence[str], output: str) -> Iterator[None]:
+    def failures(self, models: Sequence[str], output: str | None) -> Iterator[None]:
         """Write the JUnit report, if there is to be one, of an error that ends the block.
 
         Raises:
@@ -75,7 +75,7 @@ class Reports:
             _write_failure(self.junit, name, time.perf_counter() - start, error)
             raise
 
-    def check(self, output: str) -> None:
+    def check(self, output: str | None) -> None:
         """Find out before the work whether the reports can be written at any time.
 
         Raises:
@@ -92,7 +92,7 @@ class Reports:
         if str(self.junit) == STDOUT:
             raise OutputError("--report-junit -: is not written to stdout", hint="Give the name of a file.")
         check_target(self.junit)
-        others = [name for name in (output, self.json) if name not in ("", STDOUT)]
+        others = [name for name in (output, self.json) if name not in (None, "", STDOUT)]
         if any(same_file(self.junit, Path(other)) for other in others):
             raise OutputError(f"{self.junit}: is another output", hint="Choose another name.")
 

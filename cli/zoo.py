@@ -30,7 +30,7 @@ def status(folder: Folder, json: JsonOption = "") -> None:
     if json:
         console.write_json(tally.to_json(), json)
     if json != "-":
-        show_tally(tally, folder, console.out())
+        show_tally(tally, str(folder), console.out())
 
 
 @app.command()

@@ -16,7 +16,7 @@ from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions, register
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from onnx_pare.bench.latency import PairedLatency
+    from onnx_pare.bench.paired import PairedLatency
     from onnx_pare.quantization.half_convert import Converted
     from onnx_pare.quantization.half_ranges import Ranges
 
@@ -171,15 +171,19 @@ def _notes(made: Converted, ranges: Ranges, masks: int) -> dict[str, object]:
 
 def _timed(before: ir.Model, after: ir.Model, context: Context) -> PairedLatency:
     """Time both on the first sample, briefly: this says how fast half is here, and changes nothing."""
-    from onnx_pare.bench.latency import measure_pair
+    from onnx_pare.bench.paired import measure_pair
+    from onnx_pare.graph.runnable import runnable
     from onnx_pare.graph.save import write_model
 
     with tempfile.TemporaryDirectory(dir=context.scratch) as folder:
         paths = Path(folder) / "float32.onnx", Path(folder) / "float16.onnx"
         for model, path in zip((before, after), paths, strict=True):
             write_model(model, path)
+        first, second = (runnable(path, Path(folder)) for path in paths)
         feeds = next(iter(context.samples))
-        return measure_pair(*paths, feeds, threads=context.threads, budget_s=TIMING_S, seed=context.seed)
+        return measure_pair(
+            first, second, feeds, threads=context.threads, budget_s=TIMING_S, seed=context.seed
+        )
 
 
 def _warnings(pair: PairedLatency) -> tuple[str, ...]:

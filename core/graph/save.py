@@ -62,7 +62,7 @@ def write_model(model: ir.Model, path: Path) -> None:
     """
     import onnx_ir as ir
 
-    with _output_errors(path):
+    with output_errors(path):
         if weight_bytes(model) > INLINE_LIMIT_BYTES:
             _refuse_large_constants(model, path)
             # the threshold keeps shapes and axes, which onnx must see, in the graph
@@ -120,7 +120,7 @@ def check_writable(target: Path, *, overwrite: bool) -> None:
         OutputError: It exists (and `overwrite` is not set), is no regular file, or its folder is missing or
             cannot be written.
     """
-    with _output_errors(target):
+    with output_errors(target):
         _check_target(target, overwrite=overwrite)
     with _temporary(target):
         pass
@@ -148,7 +148,7 @@ def make_folder(folder: Path) -> None:
     Raises:
         OutputError: It cannot be made.
     """
-    with _output_errors(folder):
+    with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -191,7 +191,7 @@ def _temporary_prefix(target: Path) -> str:
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
     """Yield a new empty file in the folder of `target`, which is gone afterwards unless it was renamed."""
-    with _output_errors(target):
+    with output_errors(target):
         prefix = _temporary_prefix(target)
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=_TEMPORARY_SUFFIX, dir=target.parent)
         temporary = Path(name)
@@ -206,7 +206,8 @@ def _temporary(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _output_errors(target: Path) -> Iterator[None]:
+def output_errors(target: Path) -> Iterator[None]:
+    """Turn what the system says while `target` is written into an OutputError."""
     try:
         yield
     except OSError as error:

@@ -50,10 +50,10 @@ def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Me
     threads = usable_cores()
     before = file_summary(ready.model, ready.job.model, ready.input_shapes)
     after = file_summary(chain.model, chain.path, ready.input_shapes)
-    fidelity = compare(original, chain.path, ready.samples, threads=threads, progress=progress)
+    fidelity = compare(original, chain.runnable, ready.samples, threads=threads, progress=progress)
     accuracy = None
     if ready.labelled is not None:
-        accuracy = accuracy_pair(original, chain.path, ready.labelled, threads=threads, progress=progress)
+        accuracy = accuracy_pair(original, chain.runnable, ready.labelled, threads=threads, progress=progress)
     latency = _latency(ready, original, chain, progress)
     found = {"before": before, "after": after, "fidelity": fidelity.to_json(), "latency": latency}
     values = metric_values({**found, "accuracy": None if accuracy is None else accuracy.to_json()})
@@ -63,7 +63,7 @@ def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Me
 
 
 def _latency(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Latencies:
-    from onnx_pare.bench.latency import measure_pair
+    from onnx_pare.bench.paired import measure_pair
 
     bench = ready.job.recipe.benchmark
     predicted = _predicted(ready, chain)
@@ -74,7 +74,7 @@ def _latency(ready: Plan, original: Path, chain: Chain, progress: Progress) -> L
             continue
         timed = measure_pair(
             original,
-            chain.path,
+            chain.runnable,
             ready.feeds,
             threads=bench.threads,
             runs=bench.runs,

@@ -46,12 +46,12 @@ def run(job: Job, progress: Progress | None = None) -> Report:
     progress = progress or Silent()
     ready = plan(job)
     with scratch_folder() as scratch:
-        original = _loadable(job.model, ready.model, scratch)
+        original, loaded = _loadable(job.model, ready.model, scratch)
         context = _context(ready, scratch, progress)
         passes = [step.build() for step in job.recipe.passes]
-        checked = Reference(original, ready.samples, threads=context.threads, limit=CHECK_SAMPLES)
+        checked = Reference(loaded, ready.samples, threads=context.threads, limit=CHECK_SAMPLES)
         chain = run_passes(ready.model, original, passes, context, checked)
-        found = measure(ready, original, chain, progress)
+        found = measure(ready, loaded, chain, progress)
         published = _publish(job, chain, scratch)
     given, machine = _model_file(job.model), this_machine()
     compared = None
@@ -101,28 +101,31 @@ def peak_rss_bytes() -> int:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
-def _loadable(path: Path, model: ir.Model, scratch: Path) -> Path:
-    """Return a file of the original that onnxruntime loads: the user's, or a normalized copy of it.
+def _loadable(path: Path, model: ir.Model, scratch: Path) -> tuple[Path, Path]:
+    """Return a file of the original, the user's or a normalized copy, and what onnxruntime loads of it.
 
     A newer onnx package writes newer IR versions than onnxruntime takes: `model` gets the newest it does.
     """
+    from onnx_pare.graph.runnable import runnable
     from onnx_pare.graph.save import write_model
     from onnx_pare.graph.session import Session, SessionError, newest_ir_version
 
+    loaded = runnable(path, scratch)
     try:
-        Session(path)
+        Session(loaded)
     except SessionError:
         logger.info("%s: onnxruntime does not load it as it is; trying a normalized copy", path)
     else:
-        return path
+        return path, loaded
     copy = scratch / "original.onnx"
     model.ir_version = min(model.ir_version, newest_ir_version() or model.ir_version)
     write_model(model, copy)
+    loaded = runnable(copy, scratch)
     try:
-        Session(copy)
+        Session(loaded)
     except SessionError as error:
         raise ModelError(f"{path}: onnxruntime does not load it: {error}") from error
-    return copy
+    return copy, loaded
 
 
 def _context(ready: Plan, scratch: Path, progress: Progress) -> Context:

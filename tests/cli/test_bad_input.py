@@ -409,7 +409,7 @@ def test_flags(refused: Any, flags: Sequence[str], said: str) -> None:
         ([], "no recipe given"),
         (["net.onnx"], "no recipe given"),
         (["-c", "r.yaml"], "no model given"),
-        ([".", "-c", "r.yaml"], "one model at a time, but . is a folder"),
+        ([".", "-c", "r.yaml"], "a batch needs an output folder"),
     ],
 )
 def test_what_is_left_out(refused: Any, arguments: Sequence[str], said: str) -> None:
