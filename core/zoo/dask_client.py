@@ -47,11 +47,19 @@ def open_client(address: str, scratch: Path) -> Iterator[Client]:
 def _connect(where: Any, address: str) -> Client:
     from distributed import Client
 
+    _hush()
     try:
         return Client(where, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, ValueError) as error:  # ValueError: a scheme nobody knows
         hint = "Start one: `dask scheduler`, and `dask worker tcp://HOST:8786` on each machine."
         raise ClusterError(f"--cluster {address}: no scheduler answers: {error}", hint=hint) from error
+
+
+def _hush() -> None:
+    """Keep Dask's own log to itself: what it comes to is in the outcome of each model, or an error."""
+    for name in logging.root.manager.loggerDict:
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _count(address: str) -> int:

@@ -13,10 +13,11 @@ from onnx_pare.errors import ClusterError
 from onnx_pare.zoo import cluster
 from onnx_pare.zoo.cluster import ClusterWorkers
 from onnx_pare.zoo.dask_client import open_client
-from onnx_pare.zoo.seat import Done
+from onnx_pare.zoo.seat import Done, Terms
 from onnx_pare.zoo.task import Kind, Outcome, Status, Task
 from tests.zoo.fake_dask import FakeClient
 
+TERMS = Terms(0, str(Path.cwd()))
 A, B, C = "tcp://a:1", "tcp://b:1", "tcp://c:1"
 
 
@@ -35,7 +36,7 @@ def workers(
     client: FakeClient, heard: list[tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ClusterWorkers]:
     monkeypatch.setattr(cluster, "LOOK_S", 0.01)
-    made = ClusterWorkers(client, 0, lambda n, name, event: heard.append((n, name, event["event"])))
+    made = ClusterWorkers(client, TERMS, lambda n, name, event: heard.append((n, name, event["event"])))
     yield made
     made.close()
 
@@ -165,7 +166,7 @@ def test_what_goes_wrong_in_the_thread_ends_all(
 
 
 def test_closing_stops_the_workers_and_drops_what_waits(client: FakeClient, task: Task) -> None:
-    workers = ClusterWorkers(client, 0, lambda *heard: None)
+    workers = ClusterWorkers(client, TERMS, lambda *heard: None)
     futures = [workers.submit(one) for one in named(task, "1", "2", "3")]
     until(lambda: len(client.given) == 2)
     workers.close()
@@ -178,7 +179,7 @@ def test_closing_stops_the_workers_and_drops_what_waits(client: FakeClient, task
 def test_a_cluster_of_two_processes(task: Task, tmp_path: Path) -> None:
     targets = [tmp_path / "out" / f"{number}.onnx" for number in range(3)]
     with open_client("local:2", tmp_path) as client:
-        workers = ClusterWorkers(client, 1, lambda *heard: None)
+        workers = ClusterWorkers(client, replace(TERMS, threads=1), lambda *heard: None)
         try:
             tasks = [
                 replace(

@@ -9,8 +9,10 @@ import pytest
 
 from onnx_pare import __version__
 from onnx_pare.zoo import seat
-from onnx_pare.zoo.seat import Seat
+from onnx_pare.zoo.seat import Seat, Terms
 from onnx_pare.zoo.task import Kind, Status, Task
+
+TERMS = Terms(0, str(Path.cwd()))
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def here(number: int = 0, of: int = 1) -> Seat:
-    return Seat(number, of, 0, str(Path.cwd()))
+    return Seat(number, of, TERMS)
 
 
 def test_a_task_is_done(task: Task, folder: Path) -> None:
@@ -39,7 +41,14 @@ def test_a_task_is_done(task: Task, folder: Path) -> None:
 
 
 def test_a_worker_that_has_not_the_folder(task: Task) -> None:
-    assert seat.run(task, replace(here(), cwd="/none/such")).outcome.status is Status.OK
+    assert seat.run(task, replace(here(), terms=Terms(0, "/none/such"))).outcome.status is Status.OK
+
+
+def test_a_share_of_the_memory(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seat, "memory_share", lambda workers: 1000 * workers)
+    shared = replace(TERMS, share_memory=True)
+    outcome = seat.run(task, Seat(0, 2, shared)).outcome
+    assert outcome.kind is Kind.MEMORY
 
 
 def test_what_its_log_said(task: Task) -> None:
