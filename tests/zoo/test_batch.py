@@ -50,7 +50,7 @@ class Here:
 
 
 def batch_of(models: Path, recipe: Recipe, out: Path, **more: object) -> Batch:
-    items = [Item(name, path, Order(recipe)) for name, path in mirrored([str(models)], out)]
+    items = [Item(name, path, Order(recipe)) for name, path in mirrored([str(models)], str(out))]
     return replace(Batch(items), **more)  # type: ignore[arg-type]
 
 
@@ -234,9 +234,9 @@ def test_gates_that_are_not_met_are_counted(models: Path, recipe_file: Path, out
 
 def test_threads_that_latency_is_measured_with(recipe_file: Path) -> None:
     def of(*overrides: str) -> int:
-        return measured_threads([Item("a", Path("a"), Order(load_recipe(str(recipe_file), overrides)))])
+        return measured_threads([Item("a", "a", Order(load_recipe(str(recipe_file), overrides)))])
 
     assert of() == 0
     assert of("benchmark.profiles=[local]", "benchmark.threads=3") == 3
     assert of("benchmark.profiles=[stm32h7]") == 0
-    assert measured_threads([Item("a", Path("a"), Order(None, skip="no"))]) == 0
+    assert measured_threads([Item("a", "a", Order(None, skip="no"))]) == 0

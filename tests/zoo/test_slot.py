@@ -82,7 +82,9 @@ def test_closing_stops_what_runs(slot: Slot, task: Task) -> None:
 def test_several_at_a_time(place: Place, task: Task, tmp_path: Path) -> None:
     heard: list[tuple[int, str, str]] = []
     places = Places((place, place))
-    workers = LocalWorkers(places, lambda number, name, event: heard.append((number, name, event["event"])))
+    workers = LocalWorkers(
+        places, lambda number, name, event: heard.append((number, name, event["event"])), tmp_path
+    )
     targets = [tmp_path / "out" / f"{number}.onnx" for number in range(4)]
     try:
         tasks = [
