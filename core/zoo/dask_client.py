@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.errors import ClusterError, UsageError
+from onnx_pare.zoo import seat
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -81,5 +82,6 @@ def _local(count: int, scratch: Path) -> Any:
         memory_limit=0,
         dashboard_address=None,
         local_directory=str(scratch),
+        preload=[seat.__name__],
         silence_logs=logging.CRITICAL,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -104,6 +105,11 @@ class _Office:
 # Dask calls functions: what stays between the calls has no other place than the module
 _lock = threading.Lock()
 _offices: list[_Office] = []
+
+
+def dask_setup(worker: object) -> None:
+    """Ignore Ctrl-C in a worker of a local cluster: it is for the process that started all this."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def introduce() -> Self:
