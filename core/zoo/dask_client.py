@@ -74,14 +74,15 @@ def _count(address: str) -> int:
 
 def _local(count: int, scratch: Path) -> Any:
     """Return a cluster of processes on this machine; what models may take is limited by our supervisors."""
+    import dask
     from distributed import LocalCluster
 
-    return LocalCluster(
-        n_workers=count,
-        threads_per_worker=1,
-        memory_limit=0,
-        dashboard_address=None,
-        local_directory=str(scratch),
-        preload=[seat.__name__],
-        silence_logs=logging.CRITICAL,
-    )
+    with dask.config.set({"temporary-directory": str(scratch)}):  # the scheduler's too
+        return LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=None,
+            preload=[seat.__name__],
+            silence_logs=logging.CRITICAL,
+        )
