@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from onnx_pare.cli.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
@@ -30,22 +32,32 @@ def out() -> Console:
     """Return the console for results (stdout)."""
     terminal = sys.stdout.isatty()
     wide = None if terminal or "COLUMNS" in os.environ else WIDE
-    return _stdout_console()(highlight=False, soft_wrap=not terminal, width=wide)
+    return _consoles()[0](highlight=False, soft_wrap=not terminal, width=wide, force_terminal=terminal)
 
 
 @cache
 def err() -> Console:
     """Return the console for logs, warnings, errors and progress (stderr)."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    terminal = sys.stderr.isatty()
+    return _consoles()[1](stderr=True, highlight=False, soft_wrap=not terminal, force_terminal=terminal)
 
 
 @cache
-def _stdout_console() -> type[Console]:
-    from rich.console import Console
+def _consoles() -> tuple[type[Console], type[Console]]:
+    """Return the classes of the consoles for stdout and stderr; rich is loaded only now."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
-    class StdoutConsole(Console):
+    class SafeConsole(Console):
+        """Shows control characters in the text it is given; only its own reach a terminal."""
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    class StdoutConsole(SafeConsole):
         """Carries on when the reader has left (`| head`): that is no failure of the run."""
 
         def on_broken_pipe(self) -> None:
@@ -55,7 +67,7 @@ def _stdout_console() -> type[Console]:
             with stdout_errors():
                 super().print(*objects, **options)
 
-    return StdoutConsole
+    return StdoutConsole, SafeConsole
 
 
 @contextmanager
@@ -119,9 +131,13 @@ def log_to_stderr(*, verbose: bool, quiet: bool) -> None:
     """Send the library's log to stderr: everything, warnings only, or errors only."""
     import logging
 
+    class Safe(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(super().format(record))
+
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(Safe("%(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("onnx_pare")
     logger.handlers[:] = [handler]
     logger.setLevel(level)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from onnx_pare.cli.printable import printable
+
 if TYPE_CHECKING:
     import typer
 
@@ -100,9 +102,9 @@ def _say(message: str, hint: str = "") -> None:
 
 
 def _shown(text: str) -> str:
-    """Return text with long lines cut, and what would move a terminal's cursor escaped."""
+    """Return text with long lines cut, safe to show."""
     lines = (line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in text.split("\n"))
-    return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
+    return printable("\n".join(lines))
 
 
 def _quiet_libraries() -> None:

@@ -17,6 +17,7 @@ from onnx_pare.graph.save import make_folder, publish_text, remove_leftovers
 
 STATE = ".onnx-pare"
 SUMMARY = "summary.json"
+ROOM_BYTES = 1 << 20
 _SCRATCH_PREFIX = "onnx-pare-zoo-"
 
 
@@ -71,6 +72,16 @@ class OutputFolder:
     def in_flight(self, model: str) -> bool:
         """Return whether a run was stopped while it worked on a model."""
         return self._mark(model).exists()
+
+    def has_room(self) -> bool:
+        """Return whether a megabyte can be written."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path / STATE) as file:
+                file.write(bytes(ROOM_BYTES))
+                file.flush()
+        except OSError:
+            return False
+        return True
 
     def _mark(self, model: str) -> Path:
         name = hashlib.sha256(model.encode(errors="surrogateescape")).hexdigest()[:32]

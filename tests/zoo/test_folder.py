@@ -91,6 +91,20 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="this system limits no sizes of files")
+def test_room(tmp_path: Path) -> None:
+    import resource
+
+    with open_folder(tmp_path) as folder:
+        assert folder.has_room()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            assert not folder.has_room()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_a_file_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(OutputError, match="cannot be written"), open_folder(tmp_path / "out"):
