@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnx_pare.pipeline.junit import Entry
     from onnx_pare.pipeline.report import Report
+    from onnx_pare.zoo.folder import OutputFolder
     from onnx_pare.zoo.journal import Record
     from onnx_pare.zoo.tally import Tally
 
@@ -96,7 +97,7 @@ class Reports:
         if any(same_file(self.junit, Path(other)) for other in others):
             raise OutputError(f"{self.junit}: is another output", hint="Choose another name.")
 
-    def write_batch(self, summary: Tally, records: Iterable[Record], folder: Path) -> None:
+    def write_batch(self, summary: Tally, records: Iterable[Record], folder: OutputFolder) -> None:
         """Write all reports of a batch: the summary, and a test suite for each model.
 
         Raises:
@@ -111,12 +112,11 @@ class Reports:
             write_junit(self.junit, (_entry(record, folder) for record in records))
 
 
-def _entry(record: Record, folder: Path) -> Entry:
+def _entry(record: Record, folder: OutputFolder) -> Entry:
     """Return what a record and the report it names say of a model."""
-    from onnx_pare.documents.json_input import read_json
     from onnx_pare.pipeline.junit import Entry
 
-    report = None if record.report is None else read_json(folder / record.report, noun="report")
+    report = None if record.report is None else folder.read_report(record.report)
     return Entry(
         record.model,
         record.seconds,

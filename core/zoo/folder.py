@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from onnx_pare.errors import OutputError
 from onnx_pare.graph.save import make_folder, publish_text, remove_leftovers
@@ -45,6 +46,16 @@ class OutputFolder:
     def has(self, model: str) -> bool:
         """Return whether there is a result of a model."""
         return Path(self.target(model)).is_file()
+
+    def read_report(self, name: str) -> Any:
+        """Return the report of this name, as JSON values.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        from onnx_pare.documents.json_input import read_json
+
+        return read_json(Path(self.target(name)), noun="report")
 
     def mark(self, model: str) -> None:
         """Note that work on a model begins, before anything of it is written.
