@@ -100,13 +100,13 @@ def _loadable(path: Path, model: ir.Model, scratch: Path) -> tuple[Path, Path]:
 
     A newer onnx package writes newer IR versions than onnxruntime takes: `model` gets the newest it does.
     """
-    from onnx_pare.graph.runnable import runnable
+    from onnx_pare.graph.runnable import open_session, runnable
     from onnx_pare.graph.save import write_model
-    from onnx_pare.graph.session import Session, SessionError, newest_ir_version
+    from onnx_pare.graph.session import SessionError, newest_ir_version
 
     loaded = runnable(path, scratch)
     try:
-        Session(loaded)
+        open_session(loaded)
     except SessionError:
         logger.info("%s: onnxruntime does not load it as it is; trying a normalized copy", path)
     else:
@@ -116,7 +116,7 @@ def _loadable(path: Path, model: ir.Model, scratch: Path) -> tuple[Path, Path]:
     write_model(model, copy)
     loaded = runnable(copy, scratch)
     try:
-        Session(loaded)
+        open_session(loaded)
     except SessionError as error:
         raise ModelError(f"{path}: onnxruntime does not load it: {error}") from error
     return copy, loaded

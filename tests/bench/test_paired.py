@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -62,8 +62,8 @@ class Alone(Runner):
     loaded: ClassVar[list[str]] = []
     living = 0
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        super().__init__(path, threads=threads)
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
         assert Alone.living == 0
         Alone.living += 1
         Alone.loaded.append(path.stem)
