@@ -73,6 +73,8 @@ def model_files(path: Path) -> list[Path]:
     """Return the model file and the external data files it refers to, each once."""
     import onnx
 
+    if not lean.refers_to_files(path):
+        return [path]
     proto = lean.parse_lean(path)
     external = (t for t in protos.tensors(proto) if t.data_location == onnx.TensorProto.EXTERNAL)
     return list(dict.fromkeys([path, *(path.parent / weights.external_file(tensor) for tensor in external)]))
