@@ -20,7 +20,7 @@ from onnx_pare.bench.runner import Runner
 from onnx_pare.bench.tally import OutputFidelity, Tally, json_db, json_number
 from onnx_pare.errors import DataError, ModelError
 from onnx_pare.graph.runnable import is_large
-from onnx_pare.graph.session import Feeds
+from onnx_pare.graph.session import HUNGRY, Feeds
 from onnx_pare.progress import Advance, Progress, Silent
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Reference:
         with (progress or Silent()).task(f"comparing {candidate.name}", self._limit) as advance:
             large = is_large(self.path, candidate)
             for block in self._blocks(large):
-                runner = Runner(candidate, threads=self._threads, spare_memory=large)
+                runner = Runner(candidate, threads=self._threads, without=HUNGRY if large else ())
                 self._add(runner, block, comparison, advance)
                 del runner  # before the reference is loaded for the next block
         if not comparison.samples:
@@ -162,7 +162,7 @@ class Reference:
             if index < len(self._kept):
                 yield feeds, count, self._kept[index]
                 continue
-            runner = runner or Runner(self.path, threads=self._threads, spare_memory=large)
+            runner = runner or Runner(self.path, threads=self._threads, without=HUNGRY if large else ())
             self._names = runner.outputs
             outputs = runner.run(feeds)
             self._keep(index, outputs)

@@ -18,7 +18,7 @@ class Runner:
         outputs: Names of the outputs, in order.
     """
 
-    def __init__(self, path: Path, *, threads: int = 1, spare_memory: bool = False) -> None:
+    def __init__(self, path: Path, *, threads: int = 1, without: Sequence[str] = ()) -> None:
         """Load the model, see `Session`.
 
         Raises:
@@ -26,7 +26,7 @@ class Runner:
         """
         self.path = path
         try:
-            self._session = Session(path, threads=threads, spin_between_runs=False, spare_memory=spare_memory)
+            self._session = Session(path, threads=threads, spin_between_runs=False, without=without)
         except SessionError as error:
             raise ModelError(f"{path}: onnxruntime does not load it: {error}") from error
         self.outputs = self._session.outputs

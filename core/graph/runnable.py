@@ -14,7 +14,7 @@ from onnx_pare.graph import lean
 from onnx_pare.graph.load import size_bytes
 from onnx_pare.graph.mapped import located
 from onnx_pare.graph.save import data_file, output_errors
-from onnx_pare.graph.session import Session
+from onnx_pare.graph.session import HUNGRY, Session
 from onnx_pare.graph.weights import external_file
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def open_session(path: Path) -> Session:
     Raises:
         SessionError: onnxruntime does not load it.
     """
-    return Session(path, spare_memory=is_large(path))
+    return Session(path, without=HUNGRY if is_large(path) else ())
 
 
 def is_large(*paths: Path) -> bool:

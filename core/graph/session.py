@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     import onnxruntime as ort
 
-# optimizers of onnxruntime that hold weights more than once while they work: restoring all compressed weights
-# step by step (3.2 times their size as floats), and laying out those of convolutions anew (2.2 times)
-HUNGRY = ["ConstantFolding", "NchwcTransformer"]
+# optimizers of onnxruntime that hold weights more than once: one restores all compressed ones step by step (3
+# times their size as floats), the other lays out those of convolutions anew (twice)
+HUNGRY = ("ConstantFolding", "NchwcTransformer")
 Feeds = dict[str, "np.ndarray[Any, Any]"]
 
 
@@ -42,7 +42,7 @@ class Session:
         optimize: bool = True,
         optimized_path: Path | None = None,
         spin_between_runs: bool = True,
-        spare_memory: bool = False,
+        without: Sequence[str] = (),
     ) -> None:
         """Load the model at `path`; a path, not bytes, so that external data and 2 GiB models work.
 
@@ -53,8 +53,7 @@ class Session:
             optimized_path: Where to write the graph onnxruntime made of it, to look at fused kernels.
             spin_between_runs: Whether idle threads go on spinning after a run, onnxruntime's default. Turn it
                 off where sessions run in turn: one's spinning threads take the cores from the other's.
-            spare_memory: Whether to leave out what makes further copies of the weights, as fast as it may be
-                then: see `HUNGRY`. For large models that are run, not timed.
+            without: Names of optimizers of onnxruntime to leave out, see `HUNGRY`.
 
         Raises:
             SessionError: onnxruntime does not load the model.
@@ -76,7 +75,7 @@ class Session:
                 str(path),
                 options,
                 providers=["CPUExecutionProvider"],
-                disabled_optimizers=HUNGRY if spare_memory else None,
+                disabled_optimizers=list(without),
             )
         except Exception as error:  # onnxruntime raises a dozen unrelated classes
             raise SessionError(_reason(error)) from error
