@@ -83,6 +83,8 @@ def external_locations(path: Path) -> list[str]:
     """
     import onnx
 
+    if path.is_file() and path.stat().st_size and not lean.refers_to_files(path):
+        return []
     found: dict[str, None] = {}
     for tensor in protos.tensors(_read(path, lean.parse_lean)):
         location = weights.external_file(tensor)

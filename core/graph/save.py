@@ -62,17 +62,25 @@ def write_model(model: ir.Model, path: Path) -> None:
     Raises:
         OutputError: The disk is full, the folder cannot be written, or Constant nodes hold 2 GiB or more.
     """
+    if weight_bytes(model) > INLINE_LIMIT_BYTES:
+        write_apart(model, path)
+        return
+    with output_errors(path):
+        write_inline(model, path)
+
+
+def write_apart(model: ir.Model, path: Path) -> None:
+    """Write the model to `path`, its weights to `<name>.data` beside it, whatever their size.
+
+    Raises:
+        OutputError: The disk is full, the folder cannot be written, or Constant nodes hold 2 GiB or more.
+    """
     import onnx_ir as ir
 
+    _refuse_large_constants(model, path)
     with output_errors(path):
-        if weight_bytes(model) > INLINE_LIMIT_BYTES:
-            _refuse_large_constants(model, path)
-            # the threshold keeps shapes and axes, which onnx must see, in the graph
-            ir.save(
-                model, path, format="protobuf", external_data=f"{path.name}.data", size_threshold_bytes=1024
-            )
-            return
-        write_inline(model, path)
+        # the threshold keeps shapes and axes, which onnx must see, in the graph
+        ir.save(model, path, format="protobuf", external_data=data_file(path).name, size_threshold_bytes=1024)
 
 
 def publish(source: Path, target: Path, *, overwrite: bool) -> None:

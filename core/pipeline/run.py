@@ -107,22 +107,22 @@ def _runnable(ready: Plan, scratch: Path) -> tuple[Path, Path]:
     Raises:
         ModelError: onnxruntime does not load it, or not run it on the first sample.
     """
-    from onnx_pare.graph.runnable import runnable
+    from onnx_pare.graph.runnable import open_session, runnable
     from onnx_pare.graph.save import write_model
-    from onnx_pare.graph.session import Session, SessionError, newest_ir_version
+    from onnx_pare.graph.session import SessionError, newest_ir_version
 
     path, model, done = ready.job.model, ready.model, "load"
     try:
         try:
             found, loaded = path, runnable(path, scratch)
-            session = Session(loaded)
+            session = open_session(loaded)
         except SessionError:
             logger.info("%s: onnxruntime does not load it as it is; trying a normalized copy", path)
             found = scratch / "original.onnx"
             model.ir_version = min(model.ir_version, newest_ir_version() or model.ir_version)
             write_model(model, found)
             loaded = runnable(found, scratch)
-            session = Session(loaded)
+            session = open_session(loaded)
         done = "run"
         session.run(ready.feeds)
     except SessionError as error:
