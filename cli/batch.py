@@ -163,7 +163,7 @@ def _run(wanted: Wanted, items: Sequence[Item], output: str) -> Tally:
                 _work(run, workers, shown)
             summary = run.tally()
         publish_text(json_text(summary.to_json()), folder.path / SUMMARY)
-        wanted.reports.write_batch(summary, run.records(), folder.path)
+        wanted.reports.write_batch(summary, run.records(), folder)
     return summary
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx_pare.pipeline.junit import Entry
     from onnx_pare.pipeline.report import Report
+    from onnx_pare.zoo.folder import OutputFolder
     from onnx_pare.zoo.journal import Record
     from onnx_pare.zoo.tally import Tally
 
@@ -96,7 +97,7 @@ class Reports:
         if any(same_file(self.junit, Path(other)) for other in others):
             raise OutputError(f"{self.junit}: is another output", hint="Choose another name.")
 
-    def write_batch(self, summary: Tally, records: Iterable[Record], folder: Path) -> None:
+    def write_batch(self, summary: Tally, records: Iterable[Record], folder: OutputFolder) -> None:
         """Write all reports of a batch: the summary, and a test suite for each model.
 
         Raises:
@@ -111,12 +112,15 @@ class Reports:
             write_junit(self.junit, (_entry(record, folder) for record in records))
 
 
-def _entry(record: Record, folder: Path) -> Entry:
-    """Return what a record and the report it names say of a model."""
-    from onnx_pare.documents.json_input import read_json
+def _entry(record: Record, folder: OutputFolder) -> Entry:
+    """Return what a record and the report it names say of a model; one that lost its report has failed."""
+    from onnx_pare.errors import InputError
     from onnx_pare.pipeline.junit import Entry
 
-    report = None if record.report is None else read_json(folder / record.report, noun="report")
+    try:
+        report = None if record.report is None else _report(record.report, folder)
+    except InputError as error:
+        return Entry(record.model, record.seconds, status="failed", reason=error.message, kind="report")
     return Entry(
         record.model,
         record.seconds,
@@ -125,6 +129,20 @@ def _entry(record: Record, folder: Path) -> Entry:
         reason=record.reason,
         kind=record.kind.value if record.kind else "",
     )
+
+
+def _report(name: str, folder: OutputFolder) -> Mapping[str, Any]:
+    """Return a report of the output folder, be that a path or a URL."""
+    from onnx_pare.errors import ReportError
+    from onnx_pare.pipeline.earlier import read_values
+    from onnx_pare.remote import store, urls
+
+    place = folder.target(name)
+    if not urls.is_url(place):
+        return read_values(Path(place))
+    fetched = folder.scratch / "report.json"
+    store.fetch(place, fetched, ReportError)
+    return read_values(fetched)
 
 
 def _write_failure(path: Path, name: str, seconds: float, error: Exception) -> None:
