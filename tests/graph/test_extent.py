@@ -9,7 +9,7 @@ from onnx import helper
 
 from onnx_pare.errors import ModelError
 from onnx_pare.graph import extent
-from onnx_pare.graph.extent import MAX_NESTED_CALLS, MAX_MESSAGES, MAX_NODES, check_messages, check_nodes
+from onnx_pare.graph.extent import MAX_MESSAGES, MAX_NESTED_CALLS, MAX_NODES, check_messages, check_nodes
 
 PATH = Path("m.onnx")
 
