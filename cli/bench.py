@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onnx_pare.graph.session import Feeds
     from onnx_pare.hw_profiles.profiles import Profile
     from onnx_pare.hw_profiles.workload import Workload
+    from onnx_pare.progress import Progress
 
 
 class WhatIf(str, Enum):
@@ -35,7 +36,7 @@ class _Prepared:
 
 
 def bench(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="ONNX files, folders or globs.")],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="ONNX files, folders, globs or URLs.")],
     profile: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,32 +79,26 @@ def bench(
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bars.")] = False,
 ) -> None:
     """Count MACs; measure latency on this machine, on synthetic input, and predict it on others."""
-    from onnx_pare.bench.latency import measure
     from onnx_pare.cli import bench_figures, bench_results, console
-    from onnx_pare.cli.models import check_json_target, find_models
+    from onnx_pare.cli.models import check_json_target
     from onnx_pare.graph.shapes import parse_shapes
-    from onnx_pare.hw_profiles.workload import forecast
+    from onnx_pare.remote.stage import staged
+    from onnx_pare.zoo.models import find_models
 
     profiles, shapes = _profiles(profile or ["local"], compare_prediction, dtype), parse_shapes(shape or [])
-    paths = find_models(models)
-    check_json_target(json, paths)
-    bench_figures.check(plot, roofline, paths, profiles)
+    names = find_models(models)
+    check_json_target(json, names)
+    bench_figures.check(plot, roofline, names, profiles)
     measured = any(one.device is None for one in profiles)
-    prepared = [_prepare(path, measured, batch, shapes, dtype, seed) for path in paths]
-    results: list[Result] = []
-    with console.progress(not no_progress) as bars:
-        for one in prepared:
-            for on in profiles:
-                if on.device is not None:
-                    found = forecast(one.work, on, threads=threads)
-                    results.append(bench_results.Predicted(one.path, one.work.macs, on, found))
-                elif one.feeds is not None:
-                    timed = measure(one.path, one.feeds, threads=threads, runs=runs, seed=seed, progress=bars)
-                    results.append(bench_results.Measured(one.path, one.work.macs, on, timed))
-    results = bench_results.compared(results)
+    with staged() as stage:
+        paths = [stage.model(name) for name in names]
+        prepared = [_prepare(path, measured, batch, shapes, dtype, seed) for path in paths]
+        with console.progress(not no_progress) as bars:
+            found = [_result(one, on, threads, runs, seed, bars) for one in prepared for on in profiles]
+    results = bench_results.compared(found)
     bench_figures.draw(plot, roofline, results)
     if json:
-        rows = [result.to_json() for result in results]
+        rows = stage.names.json([result.to_json() for result in results])
         console.write_json({"schema": "onnx-pare/bench/1", "results": rows}, json)
     if json != "-":
         bench_results.show(results, threads=threads, ops=ops)
@@ -128,6 +123,18 @@ def _profiles(names: Sequence[str], compare_prediction: bool, dtype: WhatIf | No
             hint="Name a predicted profile (-p), or quantize the model and measure that.",
         )
     return profiles
+
+
+def _result(one: _Prepared, on: Profile, threads: int, runs: int, seed: int, bars: Progress) -> Result:
+    """Return what a model takes on one profile, measured or predicted."""
+    from onnx_pare.bench.latency import measure
+    from onnx_pare.cli.bench_results import Measured, Predicted
+    from onnx_pare.hw_profiles.workload import forecast
+
+    if on.device is not None or one.feeds is None:
+        return Predicted(one.path, one.work.macs, on, forecast(one.work, on, threads=threads))
+    timed = measure(one.path, one.feeds, threads=threads, runs=runs, seed=seed, progress=bars)
+    return Measured(one.path, one.work.macs, on, timed)
 
 
 def _prepare(

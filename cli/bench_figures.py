@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GIGA = 1e9
 
 
-def check(plot: str, roofline: str, models: Sequence[Path], profiles: Sequence[Profile]) -> None:
+def check(plot: str, roofline: str, models: Sequence[str], profiles: Sequence[Profile]) -> None:
     """Find out before the work whether the pictures can be drawn; empty names ask for none.
 
     Raises:

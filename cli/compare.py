@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -26,13 +25,13 @@ HEADERS: tuple[tuple[str, Literal["left", "right"]], ...] = (
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="The model to compare with.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The model made from it.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="The model to compare with: a path or URL.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model made from it.")],
     data: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Samples to run both on; otherwise synthetic ones.")
+        str | None, typer.Option(metavar="PATH", help="Samples to run both on; otherwise synthetic ones.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Labelled samples, to measure accuracy on.")
+        str | None, typer.Option(metavar="PATH", help="Labelled samples, to measure accuracy on.")
     ] = None,
     preprocess: Annotated[
         str | None, typer.Option(metavar="NAME", help="How images become inputs: a preset's name.")
@@ -55,23 +54,26 @@ def compare(
     from onnx_pare.cli import console
     from onnx_pare.cli.models import check_json_target
     from onnx_pare.graph.shapes import parse_shapes
+    from onnx_pare.remote.stage import staged
 
-    inputs = Inputs(data, labels, _preset(preprocess), samples, parse_shapes(shape or []), seed)
+    preset, shapes = _preset(preprocess), parse_shapes(shape or [])
     check_json_target(json, [a, b])
-    with console.progress(not no_progress) as bars:
-        result = versus(a, b, inputs, threads=threads, runs=runs, progress=bars)
+    with staged() as stage, console.progress(not no_progress) as bars:
+        samples_at, labels_at = (stage.data(name) if name else None for name in (data, labels))
+        inputs = Inputs(samples_at, labels_at, preset, samples, shapes, seed)
+        result = versus(stage.model(a), stage.model(b), inputs, threads=threads, runs=runs, progress=bars)
     for warning in result.warnings:
-        console.err().print(f"warning: {warning}", markup=False)
+        console.err().print(f"warning: {stage.names.text(warning)}", markup=False)
     if json:
-        console.write_json(result.to_json(), json)
+        console.write_json(stage.names.json(result.to_json()), json)
     if json != "-":
         for letter, path in zip("AB", result.paths, strict=True):
-            console.out().print(f"{letter}  {path}", markup=False, soft_wrap=True)
+            console.out().print(f"{letter}  {stage.names.text(str(path))}", markup=False, soft_wrap=True)
         console.out().print()
         console.out().print(table(result))
         console.out().print()
         for line in remarks(result):
-            console.out().print(line, markup=False, soft_wrap=True)
+            console.out().print(stage.names.text(line), markup=False, soft_wrap=True)
 
 
 def table(result: Versus) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from onnx_pare.cli.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,22 +32,32 @@ def out() -> Console:
     """Return the console for results (stdout)."""
     terminal = sys.stdout.isatty()
     wide = None if terminal or "COLUMNS" in os.environ else WIDE
-    return _stdout_console()(highlight=False, soft_wrap=not terminal, width=wide)
+    return _consoles()[0](highlight=False, soft_wrap=not terminal, width=wide, force_terminal=terminal)
 
 
 @cache
 def err() -> Console:
     """Return the console for logs, warnings, errors and progress (stderr)."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    terminal = sys.stderr.isatty()
+    return _consoles()[1](stderr=True, highlight=False, soft_wrap=not terminal, force_terminal=terminal)
 
 
 @cache
-def _stdout_console() -> type[Console]:
-    from rich.console import Console
+def _consoles() -> tuple[type[Console], type[Console]]:
+    """Return the classes of the consoles for stdout and stderr; rich is loaded only now."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
-    class StdoutConsole(Console):
+    class SafeConsole(Console):
+        """Shows control characters in the text it is given; only its own reach a terminal."""
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    class StdoutConsole(SafeConsole):
         """Carries on when the reader has left (`| head`): that is no failure of the run."""
 
         def on_broken_pipe(self) -> None:
@@ -56,7 +67,7 @@ def _stdout_console() -> type[Console]:
             with stdout_errors():
                 super().print(*objects, **options)
 
-    return StdoutConsole
+    return StdoutConsole, SafeConsole
 
 
 @contextmanager
@@ -96,37 +107,37 @@ def write_text(text: str) -> None:
 
 
 def write_json(data: Mapping[str, Any], path: str) -> None:
-    """Write `data` as JSON to `path`, `-` being stdout.
+    """Write `data` as JSON to `path`, which may be a URL; `-` is stdout.
 
     Raises:
         OutputError: The file cannot be written.
         PareError: stdout cannot be written.
     """
+    from onnx_pare.documents.json_text import json_text
     from onnx_pare.graph.save import publish_text
+    from onnx_pare.remote import urls
 
     if path == "-":
-        write_text(_json(data, sys.stdout.encoding or "ascii"))
+        write_text(json_text(data, sys.stdout.encoding or "ascii"))
+    elif urls.is_url(path):
+        from onnx_pare.remote.store import put_text
+
+        put_text(json_text(data), path)
     else:
-        publish_text(_json(data, "utf-8"), Path(path))
-
-
-def _json(data: Mapping[str, Any], encoding: str) -> str:
-    """Return JSON text; escaped where `encoding`, or a file's name that is no text, asks for it."""
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = json.dumps(data, indent=2, allow_nan=False)
-    return text + "\n"
+        publish_text(json_text(data), Path(urls.local(path)))
 
 
 def log_to_stderr(*, verbose: bool, quiet: bool) -> None:
     """Send the library's log to stderr: everything, warnings only, or errors only."""
     import logging
 
+    class Safe(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(super().format(record))
+
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(Safe("%(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("onnx_pare")
     logger.handlers[:] = [handler]
     logger.setLevel(level)

@@ -24,8 +24,10 @@ def demo(
     results of the first.
     """
     from onnx_pare.cli.optimize import run_job
+    from onnx_pare.cli.reports import Reports
     from onnx_pare.pipeline.plan import Job
     from onnx_pare.pipeline.recipe import load_recipe
+    from onnx_pare.remote.stage import staged
 
     unpack(output)
     command = (
@@ -34,7 +36,9 @@ def demo(
     typer.echo(f"$ {command}")
     recipe = load_recipe(str(output / RECIPE))
     job = Job(output / MODEL, recipe, output / OUTPUT, overwrite=True, command=command)
-    run_job(job, str(output / REPORT), silent=False, bars=not no_progress)
+    with staged() as stage:
+        reports = Reports(str(output / REPORT))
+        run_job(job, reports, silent=False, bars=not no_progress, stage=stage)
 
 
 def unpack(folder: Path) -> None:

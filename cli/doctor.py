@@ -16,6 +16,7 @@ DISTRIBUTION = "onnx-pare"
 # packages that are imported by another name than they are installed by
 MODULES: Mapping[str, str] = {"pillow": "PIL", "pyyaml": "yaml"}
 EXTRAS: Mapping[str, str] = {
+    "cluster": "distributed and fsspec, for `--cluster` and for models and data at URLs",
     "dev": "the tools behind `make lint typecheck test`; no command needs them",
     "fit": "scipy, to fit profiles to published latencies; no command needs it",
     "plot": "matplotlib, for `pare bench --plot` and `--roofline`",

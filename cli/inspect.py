@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,7 +25,7 @@ COLUMNS = columns.Columns(
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX file, or its URL.")],
     shape: Annotated[
         list[str] | None,
         typer.Option(metavar="INPUT=DIMS", help="Sizes of an input, as in input=1x3x224x224; repeatable."),
@@ -43,24 +42,27 @@ def inspect(
     from onnx_pare.errors import about
     from onnx_pare.graph.load import load_model, size_bytes
     from onnx_pare.graph.shapes import infer, input_shapes, parse_shapes
+    from onnx_pare.remote.stage import staged
     from onnx_pare.sparsity.metadata import read_measurement
 
     given = parse_shapes(shape or [])
     check_json_target(json, [model])
-    loaded = load_model(model)
-    _check_batch(loaded, batch)
-    with about(model):
-        inputs = input_shapes(loaded, given, batch or 1)
-        cost = count(loaded, infer(loaded, inputs))
-        measurement = read_measurement(loaded)
+    with staged() as stage:
+        path = stage.model(model)
+        loaded, size = load_model(path), size_bytes(path)
+        _check_batch(loaded, batch)
+        with about(path):
+            inputs = input_shapes(loaded, given, batch or 1)
+            cost = count(loaded, infer(loaded, inputs))
+            measurement = read_measurement(loaded)
     if json:
-        console.write_json(to_json(cost, size_bytes(model), measurement), json)
+        console.write_json(to_json(cost, size, measurement), json)
     if json != "-":
         out = console.out()
         width = out.width if out.is_terminal else None
         for lines in (table(cost.rows, width), inspect_zeros.table(cost.rows, width)):
             _print_table(out, lines)
-        for line in totals(cost, inputs, size_bytes(model), measurement):
+        for line in totals(cost, inputs, size, measurement):
             out.print(line, markup=False, soft_wrap=True)
 
 

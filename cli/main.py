@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.cli.ending import clean
+from onnx_pare.cli.printable import printable
 
 if TYPE_CHECKING:
     import typer
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 HELP = "Pare an ONNX model down to its target: smaller, faster, and proven."
 EPILOG = "Add --debug to any command for the traceback of an error."
 DEBUG = "--debug"
-EXIT_USAGE = 2
-EXIT_FAILED = 3
 LONGEST_LINE = 1000
-FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def optimize() -> None:
@@ -43,7 +40,7 @@ def _optimize_app() -> typer.Typer:
 
 
 def _pare_app() -> typer.Typer:
-    from onnx_pare.cli import bench, compare, demo, doctor, inspect, passes, profiles, recipes, version
+    from onnx_pare.cli import bench, compare, demo, doctor, inspect, passes, profiles, recipes, version, zoo
     from onnx_pare.cli import optimize as optimize_command
 
     app = _app(no_args_is_help=True, epilog=EPILOG)
@@ -55,6 +52,7 @@ def _pare_app() -> typer.Typer:
     app.add_typer(profiles.app, name="profiles")
     app.add_typer(passes.app, name="passes")
     app.add_typer(recipes.app, name="recipes")
+    app.add_typer(zoo.app, name="zoo")
     app.command("demo")(demo.demo)
     app.command("doctor")(doctor.doctor)
     return app
@@ -71,8 +69,6 @@ def _app(**options: Any) -> typer.Typer:
 
 def _run(make: Callable[[], Callable[[], object]]) -> None:
     """Make an app and run it; an error becomes its message on stderr and its exit code."""
-    from onnx_pare.errors import PareError
-
     debug = DEBUG in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != DEBUG]
     _prepare_streams()
@@ -87,25 +83,11 @@ def _run(make: Callable[[], Callable[[], object]]) -> None:
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, PareError):
-            _say(error.message, error.hint)
-            sys.exit(error.exit_code)
-        message, hint, code = _unexpected(error)
-        _say(message, hint)
-        sys.exit(code)
+        from onnx_pare.cli.failures import explained
 
-
-def _unexpected(error: Exception) -> tuple[str, str, int]:
-    """Return message, hint and exit code for an error that is not ours."""
-    said = " ".join(str(error).split())[:500]
-    if isinstance(error, MemoryError):
-        hint = "Use fewer calibration samples, or a machine with more memory."
-        return "out of memory", hint, EXIT_FAILED
-    if isinstance(error, OSError) and error.errno in FULL:
-        hint = "Free some space; TMPDIR says where temporary files go."
-        return said, hint, EXIT_USAGE
-    bug = "This is a bug in onnx-pare: please report it, with the traceback that --debug shows."
-    return f"internal error: {type(error).__name__}: {said}", bug, EXIT_FAILED
+        failure = explained(error)
+        _say(failure.message, failure.hint)
+        sys.exit(failure.exit_code)
 
 
 def _say(message: str, hint: str = "") -> None:
@@ -118,9 +100,9 @@ def _say(message: str, hint: str = "") -> None:
 
 
 def _shown(text: str) -> str:
-    """Return text with long lines cut, and what would move a terminal's cursor escaped."""
+    """Return text with long lines cut, safe to show."""
     lines = (line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in text.split("\n"))
-    return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
+    return printable("\n".join(lines))
 
 
 def _quiet_libraries() -> None:

@@ -1,4 +1,4 @@
-"""The MODEL arguments: files, folders and globs."""
+"""Where commands that read models write their JSON."""
 
 from __future__ import annotations
 
@@ -6,47 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onnx_pare.errors import UsageError
+from onnx_pare.remote import urls
 
 
-def find_models(arguments: Sequence[str]) -> list[Path]:
-    """Return the model files that the arguments name, each once, in order.
-
-    A file is taken as it is, a folder is searched for `*.onnx` (also in folders within), and anything else is
-    a glob (`models/*.onnx`, `**` for folders within).
-
-    Raises:
-        UsageError: An argument names nothing.
-    """
-    found: dict[Path, None] = {}
-    for argument in arguments:
-        models = _named(argument)
-        if not models:
-            raise UsageError(f"{argument}: {_nothing(Path(argument))}")
-        found.update(dict.fromkeys(models))
-    return list(found)
-
-
-def _named(argument: str) -> list[Path]:
-    path = Path(argument)
-    if path.is_dir():
-        return sorted(path.rglob("*.onnx"))
-    if path.exists():
-        return [path]
-    try:
-        matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-        return sorted(match for match in matches if match.is_file())
-    except ValueError as error:
-        raise UsageError(f"{argument}: not a pattern for files: {error}") from error
-
-
-def _nothing(path: Path) -> str:
-    if path.is_dir():
-        return "no *.onnx file in this folder"
-    return "no file matches" if any(sign in str(path) for sign in "*?[") else "no such file or folder"
-
-
-def check_json_target(json: str, models: Sequence[Path]) -> None:
-    """Find out before the work whether `--json` can be written; empty and `-` (stdout) can.
+def check_json_target(json: str, models: Sequence[str], flag: str = "--json") -> None:
+    """Find out before the work whether a flag's JSON can be written; empty and `-` (stdout) can.
 
     Raises:
         UsageError: It is one of the models.
@@ -56,7 +20,14 @@ def check_json_target(json: str, models: Sequence[Path]) -> None:
 
     if json in ("", "-"):
         return
-    path = Path(json)
-    check_writable(path, overwrite=True)
-    if any(same_file(path, model) for model in models):
-        raise UsageError(f"--json {path}: is the model itself", hint="Choose another name.")
+    if urls.is_url(json):
+        from onnx_pare.remote.store import check_target
+
+        check_target(json, overwrite=True)
+        itself = json in models
+    else:
+        path = Path(urls.local(json))
+        check_writable(path, overwrite=True)
+        itself = any(same_file(path, Path(urls.local(model))) for model in models if not urls.is_url(model))
+    if itself:
+        raise UsageError(f"{flag} {urls.shown(json)}: is the model itself", hint="Choose another name.")

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from onnx_pare.cli.batch import Wanted
+    from onnx_pare.cli.reports import Reports
     from onnx_pare.pipeline.plan import Job
     from onnx_pare.pipeline.recipe import Recipe
+    from onnx_pare.remote.stage import Stage
+    from onnx_pare.zoo.items import Given
 
 EXIT_GATE_FAILED = 1
 
 
 def optimize(
     models: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="MODEL", help="The .onnx file to optimize.", show_default=False),
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="ONNX files, folders, globs, their URLs, or - for a list on stdin; many are a batch.",
+            show_default=False,
+        ),
     ] = None,
     config: Annotated[
         str,
@@ -28,8 +35,14 @@ def optimize(
         ),
     ] = "",
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Output file.  [default: <stem>.<recipe>.onnx beside the input]"),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Output file; of a batch, a folder.  [default: <stem>.<recipe>.onnx beside the input]",
+            show_default=False,
+        ),
     ] = None,
     profile: Annotated[
         list[str] | None,
@@ -70,6 +83,62 @@ def optimize(
     report_json: Annotated[
         str, typer.Option(metavar="PATH", help="Write the report as JSON; - is stdout.", show_default=False)
     ] = "",
+    report_junit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Write passes and gates as a JUnit test suite.", show_default=False
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="The JSON report of an earlier run, for gates such as 'latency_ms<=1.05*baseline'.",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Batch: models at a time.  [default: 1]", show_default=False)
+    ] = None,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Batch: run on a Dask cluster: tcp://SCHEDULER:8786, or local:N to start one.",
+            show_default=False,
+        ),
+    ] = "",
+    manifest: Annotated[
+        str, typer.Option(metavar="PATH", help="Batch: YAML with data, shapes and recipe per model.")
+    ] = "",
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Batch: leave what is done and unchanged.  [default: --resume]",
+            show_default=False,
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Batch: try again what failed and has not changed.")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Batch: for each model; 0: none.  [default: 3600]",
+            show_default=False,
+        ),
+    ] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Batch: for each model, as in 4GB; 0: none.  [default: 90 % of the memory, shared by all]",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same input, recipe and seed: same bytes.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     dry_run: Annotated[
@@ -83,20 +152,18 @@ def optimize(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to stderr.")] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bars.")] = False,
 ) -> None:
-    """Run a recipe of passes over an ONNX model, prove what they did, and measure what they gain.
+    """Run a recipe of passes over ONNX models, prove what they did, and measure what they gain.
 
     Exit code 0: done, all gates met. 1: done and written, but a gate was not met. 2: wrong usage, recipe,
-    model or data. 3: a pass failed. 130: interrupted.
+    model or data. 3: a pass failed. 4: of a batch, some models failed. 130: interrupted.
     """
+    from onnx_pare.cli import batch as many
     from onnx_pare.cli import console
-    from onnx_pare.errors import UsageError
+    from onnx_pare.cli.reports import Reports
     from onnx_pare.graph.shapes import parse_shapes
-    from onnx_pare.pipeline.recipe import load_recipe
+    from onnx_pare.zoo.items import Given
+    from onnx_pare.zoo.models import is_batch
 
-    if not config:
-        raise UsageError(
-            "no recipe given", hint="Add --config RECIPE; `pare recipes list` shows those shipped."
-        )
     flags: dict[str, Any] = {
         "--preprocess": preprocess,
         "--calibration": calibration,
@@ -106,66 +173,114 @@ def optimize(
         "--batch": batch,
         "--gate": gate,
     }
-    recipe = load_recipe(config, set_ or [], flags)
+    given = Given(config, set_ or [], flags, parse_shapes(shape or []))
     if print_recipe:
-        console.write_text(recipe.to_yaml())
+        console.write_text(_recipe(given).to_yaml())
         return
     console.log_to_stderr(verbose=verbose, quiet=quiet)
-    job = _job(models or [], recipe, output, parse_shapes(shape or []), seed, overwrite, report_json)
-    silent = quiet or report_json == "-"
-    if dry_run:
-        _dry_run(job, silent)
-        return
-    run_job(job, report_json, silent=silent, bars=not (no_progress or quiet))
+    wanted = many.Wanted(
+        models or [],
+        output,
+        given,
+        Reports(report_json, report_junit),
+        baseline=baseline,
+        manifest=manifest,
+        jobs=jobs,
+        cluster=cluster,
+        resume=resume,
+        retry_failed=retry_failed,
+        timeout_s=timeout,
+        memory=memory_limit,
+        seed=seed,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        quiet=quiet,
+        verbose=verbose,
+        bars=not (no_progress or quiet),
+    )
+    if wanted.batch_flags or is_batch(wanted.models):
+        many.run(wanted)
+    else:
+        _one(wanted)
 
 
-def run_job(job: Job, report_json: str, *, silent: bool, bars: bool) -> None:
-    """Run a job, print its summary, write its report, and exit with 1 if a gate was not met."""
+def _one(wanted: Wanted) -> None:
+    """Run one model, or say what the run would do."""
+    from onnx_pare.remote.stage import staged
+
+    reports = wanted.reports
+    with (
+        nullcontext() if wanted.dry_run else reports.failures(wanted.models, wanted.output),
+        staged() as stage,
+    ):
+        job = _job(wanted, _recipe(wanted.given), stage)
+        if wanted.dry_run:
+            _dry_run(job, wanted.silent, stage)
+        else:
+            run_job(job, reports, silent=wanted.silent, bars=wanted.bars, stage=stage)
+
+
+def run_job(job: Job, reports: Reports, *, silent: bool, bars: bool, stage: Stage) -> None:
+    """Run a job, print its summary, write its reports, and exit with 1 if a gate was not met."""
     from onnx_pare.cli import console, render
     from onnx_pare.pipeline.run import run
 
     with console.progress(bars) as progress:
         report = run(job, progress)
-    if report_json:
-        console.write_json(report.to_json(), report_json)
+        stage.publish()
+    report = report.called(stage.names)
+    reports.write(report)
     if silent:
         for gate in report.gates:
             if not gate.passed:
                 console.err().print(f"gate not met: {gate.expr} ({gate.reason})", markup=False)
     else:
-        render.summary(report, console.out(), report_json)
+        render.summary(report, console.out(), reports.names)
     if not report.passed:
         raise typer.Exit(EXIT_GATE_FAILED)
 
 
-def _job(
-    models: list[Path],
-    recipe: Recipe,
-    output: Path | None,
-    shapes: Any,
-    seed: int,
-    overwrite: bool,
-    report_json: str,
-) -> Job:
+def _recipe(given: Given) -> Recipe:
+    from onnx_pare.errors import UsageError
+    from onnx_pare.pipeline.recipe import load_recipe
+
+    if not given.config:
+        raise UsageError(
+            "no recipe given", hint="Add --config RECIPE; `pare recipes list` shows those shipped."
+        )
+    return load_recipe(given.config, given.overrides, given.flags)
+
+
+def _job(wanted: Wanted, recipe: Recipe, stage: Stage) -> Job:
+    from onnx_pare.cli.batch import command_line
     from onnx_pare.errors import UsageError
     from onnx_pare.pipeline.plan import Job
+    from onnx_pare.remote import urls
 
-    if not models:
+    if not wanted.models:
         raise UsageError("no model given", hint="For example: optimize model.onnx --config int8")
-    if len(models) > 1 or models[0].is_dir():
-        given = f"{models[0]} is a folder" if len(models) == 1 else f"{len(models)} were given"
-        raise UsageError(f"one model at a time, but {given}", hint="Run optimize once for each .onnx file.")
-    if output == Path("-"):
+    if wanted.output == "-":
         raise UsageError("-o -: a model is not written to stdout", hint="Give the name of a file.")
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    also = [Path(report_json)] if report_json not in ("", "-") else []
-    return Job(models[0], recipe, output, shapes, seed, overwrite, command, also)
+    model, output = stage.model(wanted.models[0]), wanted.output
+    if output is None and urls.is_url(wanted.models[0]):
+        output = urls.sibling(wanted.models[0], f"{model.stem}.{recipe.name}.onnx")
+    return Job(
+        model=model,
+        output=None if output is None else stage.output(output, overwrite=wanted.overwrite),
+        recipe=recipe.on_local_data(stage.data),
+        shapes=wanted.given.shapes,
+        seed=wanted.seed,
+        overwrite=wanted.overwrite,
+        command=command_line(),
+        also_writes=[stage.output(name, overwrite=True) for name in wanted.reports.names],
+        baseline=wanted.baseline,
+    )
 
 
-def _dry_run(job: Job, silent: bool) -> None:
+def _dry_run(job: Job, silent: bool, stage: Stage) -> None:
     from onnx_pare.cli import console, render
     from onnx_pare.pipeline.plan import plan
 
     ready = plan(job)
     if not silent:
-        render.plan(ready, console.out())
+        render.plan(ready, console.out(), stage.names)

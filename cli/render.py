@@ -19,25 +19,26 @@ if TYPE_CHECKING:
 
     from onnx_pare.pipeline.plan import Plan
     from onnx_pare.pipeline.report import Report
+    from onnx_pare.remote.names import Names
 
 # share that quantization alone may round to zero; more was pruned or measured, and is worth a line
 ROUNDED = 0.1
 
 
-def summary(report: Report, console: Console, report_json: str) -> None:
-    """Print the summary of a run."""
+def summary(report: Report, console: Console, reports: Iterable[str]) -> None:
+    """Print the summary of a run, and where its reports lie."""
     output = report.output
-    target = escape(output.path.name) if output else "nothing written"
+    target = escape(output.name) if output else "nothing written"
     origin = escape(report.recipe_origin)
-    console.print(f"\n[bold]{escape(report.model.path.name)}[/] → [bold]{target}[/]  ({origin})\n")
+    console.print(f"\n[bold]{escape(report.model.name)}[/] → [bold]{target}[/]  ({origin})\n")
     console.print(_table(report))
     console.print()
-    for line in (*_passes(report), *_warnings(report.warnings), *_gates(report)):
+    for line in (*_passes(report), *_warnings(report.warnings), *_gates(report), *_baseline(report)):
         console.print(line)
     if output:
-        console.print(f"written  {escape(str(output.path))}", soft_wrap=True)
-    if report_json:
-        console.print(f"report   {escape(report_json)}", soft_wrap=True)
+        console.print(f"written  {escape(output.path)}", soft_wrap=True)
+    for name in reports:
+        console.print(f"report   {escape(name)}", soft_wrap=True)
 
 
 def _table(report: Report) -> Table:
@@ -52,8 +53,8 @@ def _table(report: Report) -> Table:
     return table
 
 
-def plan(ready: Plan, console: Console) -> None:
-    """Print what a run would do."""
+def plan(ready: Plan, console: Console, names: Names) -> None:
+    """Print what a run would do; `names` are those of local copies."""
     job = ready.job
     labelled = f"{len(ready.labelled.labels)} from {ready.labelled.source}" if ready.labelled else "none"
     shapes = ", ".join(f"{name} {'x'.join(map(str, dims))}" for name, dims in ready.input_shapes.items())
@@ -66,12 +67,13 @@ def plan(ready: Plan, console: Console) -> None:
         "labelled": labelled,
         "benchmark": ", ".join(f"{p.name} ({p.kind})" for p in ready.profiles) or "none",
         "gates": ", ".join(job.recipe.gates) or "none",
+        **({"baseline": job.baseline} if job.baseline else {}),
         "would write": ", ".join(map(str, (job.target, *job.also_writes))),
     }
     for name, value in facts.items():
-        console.print(f"{name:<12} {escape(str(value))}", soft_wrap=True)
+        console.print(f"{name:<12} {escape(names.text(str(value)))}", soft_wrap=True)
     warnings = [*ready.samples.warnings, *(ready.labelled.samples.warnings if ready.labelled else ())]
-    for line in _warnings(warnings):
+    for line in _warnings(map(names.text, warnings)):
         console.print(line)
 
 
@@ -130,6 +132,13 @@ def _warnings(warnings: Iterable[str]) -> Iterator[str]:
 def _gates(report: Report) -> Iterator[str]:
     for gate in report.gates:
         mark = "[green]met[/]     " if gate.passed else "[red]NOT MET[/] "
-        value = "" if gate.value is None else f"  (is {units.plain(gate.value)})"
-        reason = f"  ({escape(gate.reason)})" if gate.value is None else value
-        yield f"gate     {mark} {escape(gate.expr)}{reason}"
+        value = gate.reason if gate.value is None else f"is {units.plain(gate.value)}"
+        if gate.value is not None and gate.bound is not None and "baseline" in gate.expr:
+            value += f", the bound {units.plain(gate.bound)}"
+        yield f"gate     {mark} {escape(gate.expr)}  ({escape(value)})"
+
+
+def _baseline(report: Report) -> Iterator[str]:
+    if report.baseline is not None:
+        differs = "; ".join(report.baseline.differences) or "same model, recipe, version and machine"
+        yield f"baseline {escape(str(report.baseline.path))}  ({escape(differs)})"

@@ -5,9 +5,12 @@
     │   ├── UsageError        a flag or argument
     │   ├── RecipeError       a recipe, with file:line:column and the path of the key
     │   ├── ProfileError      a hardware profile, likewise
+    │   ├── ManifestError     a manifest of many models, likewise
+    │   ├── ReportError       a report of an earlier run, given to compare with
     │   ├── ModelError        an ONNX file that cannot be read, or not by onnx-pare
     │   ├── DataError         calibration or evaluation data
-    │   └── OutputError       a place that cannot be written
+    │   ├── OutputError       a place that cannot be written
+    │   └── ClusterError      a cluster that cannot be used, or is gone
     └── PassError             exit 3: a pass failed; names the pass and those run before it
         └── VerificationError what the pass made does not check, load or keep its promise
 
@@ -67,6 +70,14 @@ class ProfileError(InputError):
     """A hardware profile is wrong, or cannot predict what is asked; the message names it."""
 
 
+class ManifestError(InputError):
+    """A manifest is wrong; the message starts with `file:line:column: path:`."""
+
+
+class ReportError(InputError):
+    """A report of an earlier run cannot be read, or has not what is to be compared."""
+
+
 class ModelError(InputError):
     """A model cannot be read, or holds something onnx-pare does not know."""
 
@@ -76,7 +87,19 @@ class DataError(InputError):
 
 
 class OutputError(InputError):
-    """An output cannot be written where it was asked for."""
+    """An output cannot be written where it was asked for.
+
+    Attributes:
+        full: Whether the disk, or what the user may write of it, is used up.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", full: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.full = full
+
+
+class ClusterError(InputError):
+    """A cluster cannot be used, or is gone."""
 
 
 class PassError(PareError):

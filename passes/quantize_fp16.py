@@ -16,7 +16,7 @@ from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions, register
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from onnx_pare.bench.latency import PairedLatency
+    from onnx_pare.bench.paired import PairedLatency
     from onnx_pare.quantization.half_convert import Converted
     from onnx_pare.quantization.half_ranges import Ranges
 
@@ -117,11 +117,13 @@ class QuantizeFp16(Pass):
         from onnx_pare.quantization.halves import store_halves
 
         bf16 = self.options.dtype == "bf16"
-        if not list(_stored(model, skipped, self.options.min_elements, bf16=bf16)):
+        weights = list(_stored(model, skipped, self.options.min_elements, bf16=bf16))
+        if not weights:
             said = f"no float32 weight of {self.options.min_elements} elements or more fits; left alone"
             return Outcome(model, 0, warnings=(f"quantize_fp16: {said}",))
-        model = raise_opset(model, 13) if bf16 else model
-        weights = list(_stored(model, skipped, self.options.min_elements, bf16=bf16))
+        if bf16:
+            model = raise_opset(model, 13)
+            weights = list(_stored(model, skipped, self.options.min_elements, bf16=bf16))
         flaws = set(type_conflicts(model))
         written = store_halves(model, ir.DataType.BFLOAT16 if bf16 else ir.DataType.FLOAT16, weights)
         try:
@@ -171,15 +173,19 @@ def _notes(made: Converted, ranges: Ranges, masks: int) -> dict[str, object]:
 
 def _timed(before: ir.Model, after: ir.Model, context: Context) -> PairedLatency:
     """Time both on the first sample, briefly: this says how fast half is here, and changes nothing."""
-    from onnx_pare.bench.latency import measure_pair
+    from onnx_pare.bench.paired import measure_pair
+    from onnx_pare.graph.runnable import runnable
     from onnx_pare.graph.save import write_model
 
     with tempfile.TemporaryDirectory(dir=context.scratch) as folder:
         paths = Path(folder) / "float32.onnx", Path(folder) / "float16.onnx"
         for model, path in zip((before, after), paths, strict=True):
             write_model(model, path)
+        first, second = (runnable(path, Path(folder)) for path in paths)
         feeds = next(iter(context.samples))
-        return measure_pair(*paths, feeds, threads=context.threads, budget_s=TIMING_S, seed=context.seed)
+        return measure_pair(
+            first, second, feeds, threads=context.threads, budget_s=TIMING_S, seed=context.seed
+        )
 
 
 def _warnings(pair: PairedLatency) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from tests.stores import memory, web  # noqa: F401
+
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = '<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>'
 

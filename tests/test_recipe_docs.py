@@ -9,7 +9,7 @@ from textwrap import dedent
 from pydantic import BaseModel
 
 from onnx_pare.calibration.preprocess import PRESETS, Preprocessing
-from onnx_pare.pipeline.gates import METRICS, PER_PROFILE
+from onnx_pare.pipeline.metrics import METRICS, PER_PROFILE
 from onnx_pare.pipeline.overrides import FLAGS
 from onnx_pare.pipeline.recipe import Recipe, load_recipe
 from onnx_pare.pipeline.sections import Benchmark, Calibration, Evaluation

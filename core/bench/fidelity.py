@@ -2,7 +2,8 @@
 
 Both run over the same samples, one sample (or the model's own fixed batch) at a time, and only running sums
 are kept. The reference's outputs are kept for further candidates as far as they fit into a few megabytes;
-beyond that they are computed again.
+beyond that they are computed again. Of large models (`graph.runnable`) only one is loaded at a time: the
+reference runs over so many samples that their outputs fit into those megabytes, then the candidate over them.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from onnx_pare.bench.outputs import class_output, class_scores, fed_rows, has_ro
 from onnx_pare.bench.runner import Runner
 from onnx_pare.bench.tally import OutputFidelity, Tally, json_db, json_number
 from onnx_pare.errors import DataError, ModelError
-from onnx_pare.graph.session import Feeds
-from onnx_pare.progress import Progress, Silent
+from onnx_pare.graph.runnable import is_large
+from onnx_pare.graph.session import HUNGRY, Feeds
+from onnx_pare.progress import Advance, Progress, Silent
 
 if TYPE_CHECKING:
     from onnx_pare.calibration.data import Samples
 
 KEPT_BYTES = 64 << 20
+# feeds, the samples that count in them, and the reference's outputs
+Expected = tuple[Feeds, int, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -120,32 +124,52 @@ class Reference:
             ModelError: One of the models does not load or run, or the candidate lacks an output.
             DataError: There are no samples.
         """
-        runner = Runner(candidate, threads=self._threads)
-        comparison: _Comparison | None = None
+        comparison = _Comparison()
         with (progress or Silent()).task(f"comparing {candidate.name}", self._limit) as advance:
-            for feeds, count, expected in self._expected():
-                comparison = comparison or _Comparison(self._shared_outputs(runner))
-                comparison.add(expected, runner.run(feeds, self._names), fed_rows(feeds), count)
-                advance(count)
-        if comparison is None:
+            large = is_large(self.path, candidate)
+            for block in self._blocks(large):
+                runner = Runner(candidate, threads=self._threads, without=HUNGRY if large else ())
+                self._add(runner, block, comparison, advance)
+                del runner  # before the reference is loaded for the next block
+        if not comparison.samples:
             raise DataError(f"{self._samples.source}: no samples to compare on")
         return comparison.result(self._samples.random)
 
-    def _expected(self) -> Iterator[tuple[Feeds, int, list[Any]]]:
+    def _add(
+        self, runner: Runner, block: Iterable[Expected], comparison: _Comparison, advance: Advance
+    ) -> None:
+        for feeds, count, expected in block:
+            comparison.name(self._shared_outputs(runner))
+            comparison.add(expected, runner.run(feeds, self._names), fed_rows(feeds), count)
+            advance(count)
+
+    def _blocks(self, large: bool) -> Iterator[Iterable[Expected]]:
+        """Yield all samples at one time, computed as they are asked for; of large models, blocks of them.
+
+        While such a block is looked at, the reference is not loaded.
+        """
+        batches = enumerate(limited(self._samples.batches(1), self._limit))
+        if not large:
+            yield self._expected(batches, large)
+            return
+        while block := _as_many(self._expected(batches, large)):
+            yield block
+
+    def _expected(self, batches: Iterator[tuple[int, tuple[Feeds, int]]], large: bool) -> Iterator[Expected]:
         """Yield feeds, the samples that count in them, and the reference's outputs for them."""
         runner = None
-        for index, (feeds, count) in enumerate(limited(self._samples.batches(1), self._limit)):
+        for index, (feeds, count) in batches:
             if index < len(self._kept):
                 yield feeds, count, self._kept[index]
                 continue
-            runner = runner or Runner(self.path, threads=self._threads)
+            runner = runner or Runner(self.path, threads=self._threads, without=HUNGRY if large else ())
             self._names = runner.outputs
             outputs = runner.run(feeds)
             self._keep(index, outputs)
             yield feeds, count, outputs
 
     def _keep(self, index: int, outputs: list[Any]) -> None:
-        size_bytes = sum(output.nbytes if isinstance(output, np.ndarray) else 1 << 16 for output in outputs)
+        size_bytes = _bytes(outputs)
         if index == len(self._kept) and size_bytes <= self._free_bytes:
             self._kept.append(outputs)
             self._free_bytes -= size_bytes
@@ -155,6 +179,22 @@ class Reference:
         if missing:
             raise ModelError(f"{candidate.path}: has no output '{missing[0]}', which {self.path} has")
         return self._names
+
+
+def _as_many(samples: Iterator[Expected]) -> list[Expected]:
+    """Return the first samples, until their inputs and outputs hold `KEPT_BYTES`."""
+    block, size_bytes = [], 0
+    for sample in samples:
+        block.append(sample)
+        feeds, _, outputs = sample
+        size_bytes += _bytes(feeds.values()) + _bytes(outputs)
+        if size_bytes >= KEPT_BYTES:
+            break
+    return block
+
+
+def _bytes(values: Iterable[Any]) -> int:
+    return sum(value.nbytes if isinstance(value, np.ndarray) else 1 << 16 for value in values)
 
 
 def limited(batches: Iterable[tuple[Feeds, int]], limit: int) -> Iterator[tuple[Feeds, int]]:
@@ -171,20 +211,24 @@ def limited(batches: Iterable[tuple[Feeds, int]], limit: int) -> Iterator[tuple[
 class _Comparison:
     """Running sums over all outputs."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._tallies = [Tally(name) for name in names]
+    def __init__(self) -> None:
+        self._tallies: list[Tally] = []
         self._classes: int | None = None
-        self._samples = self._same_class = 0
+        self.samples = self._same_class = 0
+
+    def name(self, outputs: Sequence[str]) -> None:
+        """Say what the outputs are called, at the first samples."""
+        self._tallies = self._tallies or [Tally(name) for name in outputs]
 
     def add(self, reference: Sequence[Any], candidate: Sequence[Any], rows: int | None, count: int) -> None:
         """Add the outputs of one batch of `rows` rows, of which the first `count` are samples."""
-        if self._samples == 0:
+        if self.samples == 0:
             self._classes = class_output(reference, rows)
         if self._classes is not None:
             self._add_classes(reference[self._classes], candidate[self._classes], rows, count)
         for tally, a, b in zip(self._tallies, reference, candidate, strict=True):
             tally.add(real_rows(a, rows, count), real_rows(b, rows, count), by_row=has_rows(a, rows))
-        self._samples += count
+        self.samples += count
 
     def _add_classes(self, reference: Any, candidate: Any, rows: int | None, count: int) -> None:
         a, b = class_scores(reference, rows), class_scores(candidate, rows)
@@ -195,9 +239,9 @@ class _Comparison:
         """Return what the batches so far say."""
         outputs = tuple(tally.result() for tally in self._tallies)
         return Fidelity(
-            samples=self._samples,
+            samples=self.samples,
             sqnr_db=min(_given(o.sqnr_db for o in outputs), default=None),
-            top1_agreement=None if self._classes is None else self._same_class / self._samples,
+            top1_agreement=None if self._classes is None else self._same_class / self.samples,
             cosine=min(_given(o.cosine for o in outputs), default=None),
             max_abs_error=max(_given(o.max_abs_error for o in outputs), default=None),
             random_data=random_data,

@@ -1,9 +1,4 @@
-"""How long a model takes on this machine, alone or against another one.
-
-Two models are timed in turn, one timing of each per round, and every other round starts with the other one.
-What disturbs the machine for a while (another program, a lower clock rate) then hits both, and drops out of
-the ratio of the two timings of a round. The speed-up is the median of these ratios, before over after: it is
-not exactly the ratio of the two median latencies, but it is steadier where the machine is not quiet.
+"""How long calls take on this machine: one model alone, or several in turn (`paired`).
 
 The time of a call includes what `InferenceSession.run` does for a Python user: feeds and outputs are numpy
 arrays.
@@ -16,12 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from onnx_pare.bench.runner import Runner
 from onnx_pare.bench.statistics import Floats, Interval, half_width, median, median_interval, percentile
+from onnx_pare.bench.turns import alone
 from onnx_pare.graph.session import Feeds
 from onnx_pare.progress import Advance, Progress, Silent
 
@@ -61,41 +56,6 @@ class Latency:
     threads: int
 
 
-@dataclass(frozen=True)
-class PairedLatency:
-    """Measured latency of two models, timed in turn.
-
-    Attributes:
-        before: Latency of the first.
-        after: Latency of the second.
-        speedup: Median over the rounds of before / after; above 1 where the second is faster.
-        interval: 95 % bootstrap interval of the speed-up.
-        runs: Rounds, each one timing of both.
-        threads: Threads inside one operator.
-    """
-
-    before: Latency
-    after: Latency
-    speedup: float
-    interval: Interval
-    runs: int
-    threads: int
-
-    def to_json(self, profile: str = "local") -> dict[str, Any]:
-        """Return the entry of the report's `latency` list."""
-        return {
-            "profile": profile,
-            "kind": "measured",
-            "before_ms": self.before.median_ms,
-            "after_ms": self.after.median_ms,
-            "speedup": self.speedup,
-            "interval": list(self.interval),
-            "threads": self.threads,
-            "runs": self.runs,
-            "unseen_ops": [],
-        }
-
-
 def measure(
     path: Path,
     feeds: Feeds,
@@ -122,53 +82,11 @@ def measure(
             budget_s=budget_s,
             advance=advance,
         )
-    return _latency(times_ms[:, 0], threads, seed)
+    return latency_of(times_ms[:, 0], threads, seed)
 
 
-def measure_pair(
-    before: Path,
-    after: Path,
-    feeds: Feeds,
-    *,
-    threads: int = 1,
-    runs: int = 50,
-    budget_s: float = 20.0,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> PairedLatency:
-    """Measure two models with the same inputs in turn, and the speed-up from the first to the second.
-
-    Stops when the interval of the speed-up is within ±2 %, after `runs` rounds, or when `budget_s` is spent.
-
-    Raises:
-        ModelError: onnxruntime does not load or run one of the models.
-    """
-    runners = [Runner(path, threads=threads) for path in (before, after)]
-    with (progress or Silent()).task(f"timing {before.name} and {after.name}", runs) as advance:
-        times_ms = time_in_turn(
-            [lambda: runners[0].run(feeds), lambda: runners[1].run(feeds)],
-            enough=lambda ms: half_width(ms[:, 0] / ms[:, 1], seed) <= NARROW,
-            runs=runs,
-            budget_s=budget_s,
-            advance=advance,
-        )
-    return pair(times_ms, threads, seed)
-
-
-def pair(times_ms: Floats, threads: int, seed: int = 0) -> PairedLatency:
-    """Return what timings of two models in turn say; `times_ms` has shape (rounds, 2)."""
-    ratios = times_ms[:, 0] / times_ms[:, 1]
-    return PairedLatency(
-        before=_latency(times_ms[:, 0], threads, seed),
-        after=_latency(times_ms[:, 1], threads, seed),
-        speedup=median(ratios),
-        interval=median_interval(ratios, seed),
-        runs=len(ratios),
-        threads=threads,
-    )
-
-
-def _latency(times_ms: Floats, threads: int, seed: int) -> Latency:
+def latency_of(times_ms: Floats, threads: int, seed: int) -> Latency:
+    """Return what timings of one model say, shape (n,)."""
     return Latency(
         median_ms=median(times_ms),
         p90_ms=percentile(times_ms, 90),
@@ -189,6 +107,8 @@ def time_in_turn(
 ) -> Floats:
     """Warm the calls up, then time them in turn, and return ms per call, shape (rounds, len(calls)).
 
+    Waits first until no other worker of a batch measures, see `turns`.
+
     Args:
         calls: What to time.
         enough: Whether the timings so far, shape (rounds, len(calls)), will do.
@@ -197,16 +117,17 @@ def time_in_turn(
         advance: Told of every round, and at the end of those that were not needed.
         clock: Seconds from any start.
     """
-    deadline = clock() + budget_s
-    repeats = [_repeats(warm_up(call, budget_s * WARM_SHARE, clock)) for call in calls]
     rounds: list[list[float]] = []
-    while len(rounds) < runs and not _done(rounds, enough, late=clock() >= deadline):
-        times_ms = [0.0] * len(calls)
-        for index in _order(len(calls), turned=len(rounds) % 2 == 1):
-            times_ms[index] = _time_ms(calls[index], repeats[index], clock)
-        rounds.append(times_ms)
-        advance(1)
-    advance(runs - len(rounds))
+    with alone():
+        deadline = clock() + budget_s
+        repeats = [_repeats(warm_up(call, budget_s * WARM_SHARE, clock)) for call in calls]
+        while len(rounds) < runs and not _done(rounds, enough, late=clock() >= deadline):
+            times_ms = [0.0] * len(calls)
+            for index in _order(len(calls), turned=len(rounds) % 2 == 1):
+                times_ms[index] = _time_ms(calls[index], repeats[index], clock)
+            rounds.append(times_ms)
+            advance(1)
+        advance(runs - len(rounds))
     return np.array(rounds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_pare.bench.accuracy import AccuracyPair, accuracy_pair
 from onnx_pare.bench.comparable import check_comparable
 from onnx_pare.bench.fidelity import Fidelity, compare
-from onnx_pare.bench.latency import PairedLatency, measure_pair
+from onnx_pare.bench.paired import PairedLatency, measure_pair
 from onnx_pare.calibration.data import open_samples
 from onnx_pare.calibration.inputs import model_inputs
 from onnx_pare.calibration.labelled import Labelled, open_labelled
@@ -19,6 +20,7 @@ from onnx_pare.cost.count import file_summary
 from onnx_pare.errors import about
 from onnx_pare.graph.limits import check_activations
 from onnx_pare.graph.load import load_model
+from onnx_pare.graph.runnable import runnable
 from onnx_pare.graph.signature import signature
 from onnx_pare.progress import Progress, Silent
 
@@ -98,7 +100,14 @@ def versus(
         DataError: The data cannot be used with them.
         UsageError: A shape contradicts them.
     """
-    progress = progress or Silent()
+    with tempfile.TemporaryDirectory(prefix="onnx-pare-") as folder:
+        return _versus((a, b), inputs, threads, runs, Path(folder), progress or Silent())
+
+
+def _versus(
+    paths: tuple[Path, Path], inputs: Inputs, threads: int, runs: int, scratch: Path, progress: Progress
+) -> Versus:
+    a, b = paths
     models = load_model(a), load_model(b)
     check_comparable(signature(models[0]), signature(models[1]), (a.name, b.name))
     stricter = models[0] if model_inputs(models[1], inputs.shapes).batch is None else models[1]
@@ -110,12 +119,14 @@ def versus(
         with about(path):
             check_activations(model, shapes)
     costs = file_summary(models[0], a, shapes), file_summary(models[1], b, shapes)
+    loaded = runnable(a, scratch), runnable(b, scratch)
     accuracy = None
     if labelled is not None:
-        accuracy = accuracy_pair(a, b, labelled, threads=threads, progress=progress)
-    fidelity = compare(a, b, samples, threads=threads, progress=progress)
-    latency = measure_pair(a, b, feeds, threads=threads, runs=runs, seed=inputs.seed, progress=progress)
-    return Versus((a, b), costs, fidelity, accuracy, latency, samples.source, samples.warnings)
+        accuracy = accuracy_pair(*loaded, labelled, threads=threads, progress=progress)
+    fidelity = compare(*loaded, samples, threads=threads, progress=progress)
+    latency = measure_pair(*loaded, feeds, threads=threads, runs=runs, seed=inputs.seed, progress=progress)
+    warnings = (*samples.warnings, *latency.warnings)
+    return Versus(paths, costs, fidelity, accuracy, latency, samples.source, warnings)
 
 
 def _labelled(model: ir.Model, inputs: Inputs) -> Labelled | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from onnx_pare.errors import InputError, ProfileError, RecipeError
+from onnx_pare.errors import InputError, ManifestError, ProfileError, RecipeError
 
 Keys = tuple[str | int, ...]
 
@@ -73,6 +73,7 @@ class Form:
 
 RECIPE = Form("recipe", "version: 1", "version: 1, passes: …", RecipeError)
 PROFILE = Form("profile", "title: …", "title: …, kind: …, runtimes: …", ProfileError)
+MANIFEST = Form("manifest", "version: 1", "version: 1, models: …", ManifestError)
 
 
 def kind(value: Any) -> str:

@@ -57,9 +57,18 @@ def add_initializer(graph: ir.Graph, name: str, array: np.ndarray[Any, Any]) -> 
     """Register a new initializer; `name` must be free (see `Names`)."""
     import onnx_ir as ir
 
-    tensor = ir.tensor(array, name=name)
+    return add_tensor(graph, ir.tensor(array, name=name))
+
+
+def add_tensor(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
+    """Register a tensor as a new initializer; its name must be free (see `Names`)."""
+    import onnx_ir as ir
+
     value = ir.Value(
-        name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+        name=tensor.name,
+        shape=ir.Shape(tensor.shape.numpy()),
+        type=ir.TensorType(tensor.dtype),
+        const_value=tensor,
     )
     graph.register_initializer(value)
     return value

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import mmap
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ModelError
-from onnx_pare.graph import normalize, protos, weights
-from onnx_pare.graph.extent import check_messages
+from onnx_pare.graph import lean, normalize, protos, weights
+from onnx_pare.graph.mapped import map_weights
 from onnx_pare.graph.sparse import densify
 from onnx_pare.graph.structure import check_structure
 from onnx_pare.graph.unweighted import unweighted
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def load_model(path: Path) -> ir.Model:
-    """Load the ONNX model at `path`; weights in external files stay memory-mapped.
+    """Load the ONNX model at `path`; weights in external files, and large ones in large files, stay there.
 
     Normalizes what carries no meaning: the domain `ai.onnx` becomes the empty one, nodes whose name is
     missing or taken get a unique one, nodes out of order are sorted, sparse tensors become dense, and weights
@@ -52,6 +52,7 @@ def load_model(path: Path) -> ir.Model:
     except Exception as error:  # onnx-ir raises many kinds for the many ways a graph can be inconsistent
         raise ModelError(f"{path}: the graph is inconsistent: {first_line(_root(error))}") from error
     _set_folder(model, path.parent)
+    map_weights(model, path)
     normalize.hold_constants_in_memory(model)
     normalize.sort_nodes(model, path)
     normalize.fix_weights(model)
@@ -71,11 +72,27 @@ def sha256(path: Path) -> str:
 
 def model_files(path: Path) -> list[Path]:
     """Return the model file and the external data files it refers to, each once."""
+    return [path, *(path.parent / location for location in external_locations(path))]
+
+
+def external_locations(path: Path) -> list[str]:
+    """Return the external data files that a model refers to, relative to its folder; they need not be there.
+
+    Raises:
+        ModelError: It is no ONNX file, or one of them lies outside its folder.
+    """
     import onnx
 
-    proto = onnx.load(str(path), load_external_data=False)
-    external = (t for t in protos.tensors(proto) if t.data_location == onnx.TensorProto.EXTERNAL)
-    return list(dict.fromkeys([path, *(path.parent / weights.external_file(tensor) for tensor in external)]))
+    if path.is_file() and path.stat().st_size and not lean.refers_to_files(path):
+        return []
+    found: dict[str, None] = {}
+    for tensor in protos.tensors(_read(path, lean.parse_lean)):
+        location = weights.external_file(tensor)
+        inside = 0 in tensor.dims or location == path.name
+        if tensor.data_location == onnx.TensorProto.EXTERNAL and not inside:
+            weights.check_location(location, f"{path}: tensor '{tensor.name}'")
+            found[location] = None
+    return list(found)
 
 
 def size_bytes(path: Path) -> int:
@@ -89,8 +106,7 @@ def first_line(error: BaseException) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
-def _read(path: Path) -> onnx.ModelProto:
-    import onnx
+def _read(path: Path, parse: Callable[[Path], onnx.ModelProto] = lean.parse) -> onnx.ModelProto:
     from google.protobuf.message import DecodeError
 
     try:
@@ -102,15 +118,7 @@ def _read(path: Path) -> onnx.ModelProto:
         size = path.stat().st_size
         if size == 0:
             raise ModelError(f"{path}: the file is empty", hint="Copy, download or export it again.")
-        proto = onnx.ModelProto()
-        with (
-            path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-            memoryview(mapped) as content,
-        ):
-            check_messages(content, path)
-            # a mapped file is not held beside what is parsed; the stubs know only bytes
-            proto.ParseFromString(cast(bytes, content))
+        proto = parse(path)
     except DecodeError as error:
         raise ModelError(
             f"{path}: not an ONNX file, or cut short after {size} bytes",

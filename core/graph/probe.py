@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.errors import ModelError
+from onnx_pare.graph.runnable import runnable
 from onnx_pare.graph.save import write_model
 from onnx_pare.graph.session import Feeds, Session, SessionError
 from onnx_pare.graph.signature import Port
@@ -35,7 +36,7 @@ def shapes(model: ir.Model, inputs: Mapping[str, Shape], wanted: Collection[str]
         path = Path(folder) / "part.onnx"
         write_model(part, path)
         try:
-            session = Session(path, optimize=False)
+            session = Session(runnable(path, Path(folder)), optimize=False)
             found = _fixed(session.output_ports)
             missing = [name for name in session.outputs if name not in found]
             results = session.run(_zeros(part), missing) if missing else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shlex
 import shutil
@@ -23,6 +24,7 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # how file systems say that they know no synchronizing of folders
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _ELSEWHERE = "Choose another name or folder."
+_TEMPORARY_SUFFIX = ".part"
 # protobuf refuses messages of 2 GiB; the margin holds the graph itself
 INLINE_LIMIT_BYTES = (1 << 31) - (64 << 20)
 
@@ -60,17 +62,25 @@ def write_model(model: ir.Model, path: Path) -> None:
     Raises:
         OutputError: The disk is full, the folder cannot be written, or Constant nodes hold 2 GiB or more.
     """
+    if weight_bytes(model) > INLINE_LIMIT_BYTES:
+        write_apart(model, path)
+        return
+    with output_errors(path):
+        write_inline(model, path)
+
+
+def write_apart(model: ir.Model, path: Path) -> None:
+    """Write the model to `path`, its weights to `<name>.data` beside it, whatever their size.
+
+    Raises:
+        OutputError: The disk is full, the folder cannot be written, or Constant nodes hold 2 GiB or more.
+    """
     import onnx_ir as ir
 
-    with _output_errors(path):
-        if weight_bytes(model) > INLINE_LIMIT_BYTES:
-            _refuse_large_constants(model, path)
-            # the threshold keeps shapes and axes, which onnx must see, in the graph
-            ir.save(
-                model, path, format="protobuf", external_data=f"{path.name}.data", size_threshold_bytes=1024
-            )
-            return
-        write_inline(model, path)
+    _refuse_large_constants(model, path)
+    with output_errors(path):
+        # the threshold keeps shapes and axes, which onnx must see, in the graph
+        ir.save(model, path, format="protobuf", external_data=data_file(path).name, size_threshold_bytes=1024)
 
 
 def publish(source: Path, target: Path, *, overwrite: bool) -> None:
@@ -119,7 +129,7 @@ def check_writable(target: Path, *, overwrite: bool) -> None:
         OutputError: It exists (and `overwrite` is not set), is no regular file, or its folder is missing or
             cannot be written.
     """
-    with _output_errors(target):
+    with output_errors(target):
         _check_target(target, overwrite=overwrite)
     with _temporary(target):
         pass
@@ -141,28 +151,57 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
         )
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is missing.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the temporary files that a killed process left while it wrote `target` or its weights' file."""
+    for path in (target, data_file(target)):
+        for left in target.parent.glob(f"{glob.escape(_temporary_prefix(path))}*{_TEMPORARY_SUFFIX}"):
+            left.unlink(missing_ok=True)
+
+
 def publish_text(text: str, target: Path) -> None:
     """Write `text` in UTF-8, as `publish_bytes` does."""
     publish_bytes(text.encode(), target)
 
 
 def publish_bytes(data: bytes, target: Path) -> None:
-    """Write a file by way of a temporary one in its folder.
+    """Write a file, as `publishing` does."""
+    with publishing(target) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def publishing(target: Path) -> Iterator[Path]:
+    """Yield a temporary file beside `target` to write to; it becomes `target` if the block ends well.
 
     Raises:
         OutputError: The folder cannot be written.
     """
     check_writable(target, overwrite=True)
     with _temporary(target) as temporary:
-        temporary.write_bytes(data)
+        yield temporary
         _rename(temporary, target)
+
+
+def _temporary_prefix(target: Path) -> str:
+    return f".{target.name[:40]}."
 
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
     """Yield a new empty private file in the folder of `target`, gone afterwards unless it was renamed."""
-    with _output_errors(target):
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
+    with output_errors(target):
+        prefix = _temporary_prefix(target)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=_TEMPORARY_SUFFIX, dir=target.parent)
         temporary = Path(name)
         try:
             os.close(handle)
@@ -172,12 +211,15 @@ def _temporary(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _output_errors(target: Path) -> Iterator[None]:
+def output_errors(target: Path) -> Iterator[None]:
+    """Turn what the system says while `target` is written into an OutputError."""
     try:
         yield
     except OSError as error:
-        hint = "Free some space, or choose another folder." if error.errno in _NO_SPACE else _ELSEWHERE
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}", hint=hint) from error
+        full = error.errno in _NO_SPACE
+        hint = "Free some space, or choose another folder." if full else _ELSEWHERE
+        said = f"{target}: cannot be written: {error.strerror or error}"
+        raise OutputError(said, hint=hint, full=full) from error
 
 
 def _refuse_large_constants(model: ir.Model, path: Path) -> None:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from onnx_pare.graph.orphan import die_with
+from onnx_pare import processes
 
 # what onnxsim may unfold out of Expand, Tile and ConstantOfShape; more would make files larger, not simpler
 UNFOLD_LIMIT = "1MB"
@@ -39,12 +39,10 @@ def main(source: str, target: str, timeout_s: float, parent: int, skip: list[str
 
 def _die_first(timeout_s: float, parent: int) -> None:
     """Outlive neither the parent, nor its patience, nor its memory."""
-    die_with(parent)
+    processes.die_with(parent)
+    processes.die_first()
     if hasattr(signal, "alarm"):
         signal.alarm(math.ceil(timeout_s) + 1)
-    score = Path("/proc/self/oom_score_adj")  # Linux: of two processes, this one is killed for memory
-    if score.exists():
-        score.write_text("1000")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Writing a model file weight by weight, so that they are not copied into one huge message first.
 
-A protobuf message is the concatenation of its fields, each `tag, length, content`: the lengths are known
-beforehand, so the large tensors can go from where they lie straight into the file. The bytes are those that
-`SerializeToString(deterministic=True)` gives.
+The lengths of all fields are known beforehand, so the large tensors can go from where they lie straight into
+the file (see `wire`). The bytes are those that `SerializeToString(deterministic=True)` gives.
 """
 
 from __future__ import annotations
@@ -11,7 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from onnx_pare.graph import wire
 from onnx_pare.graph.protos import from_model
+from onnx_pare.graph.wire import GRAPH_INITIALIZER, MODEL_GRAPH, TENSOR_RAW_DATA
 
 if TYPE_CHECKING:
     import onnx
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     Piece = bytes | ir.TensorProtocol
-
-# smaller tensors are serialized as they are
-STREAMED_BYTES = 1 << 16
-# field numbers in onnx.proto
-_MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
 
 
 def write_inline(model: ir.Model, path: Path) -> None:
@@ -58,7 +54,7 @@ def write_inline(model: ir.Model, path: Path) -> None:
 def _is_streamed(tensor: ir.TensorProtocol) -> bool:
     import onnx_ir as ir
 
-    if tensor.nbytes < STREAMED_BYTES or tensor.dtype == ir.DataType.STRING:
+    if tensor.nbytes < wire.STREAMED_BYTES or tensor.dtype == ir.DataType.STRING:
         return False
     return not isinstance(tensor, ir.TensorProtoTensor) or tensor.raw.HasField("raw_data")
 
@@ -80,30 +76,30 @@ def _stub(tensor: ir.TensorProtocol, name: str) -> ir.ExternalTensor:
 
 def _model(proto: onnx.ModelProto, streamed: dict[str, ir.TensorProtocol]) -> Iterator[Piece]:
     graph = list(_graph(proto.graph, streamed))
-    yield _fields(proto, lambda number: number < _MODEL_GRAPH)
-    yield _tag(_MODEL_GRAPH, sum(map(_size, graph)))
+    yield _fields(proto, lambda number: number < MODEL_GRAPH)
+    yield wire.tag(MODEL_GRAPH, sum(map(_size, graph)))
     yield from graph
-    yield _fields(proto, lambda number: number > _MODEL_GRAPH)
+    yield _fields(proto, lambda number: number > MODEL_GRAPH)
 
 
 def _graph(graph: onnx.GraphProto, streamed: dict[str, ir.TensorProtocol]) -> Iterator[Piece]:
-    yield _fields(graph, lambda number: number < _GRAPH_INITIALIZER)
+    yield _fields(graph, lambda number: number < GRAPH_INITIALIZER)
     for tensor in graph.initializer:
         pieces: list[Piece] = [tensor.SerializeToString(deterministic=True)]
         if tensor.name in streamed:
             pieces = list(_tensor(tensor, streamed[tensor.name]))
-        yield _tag(_GRAPH_INITIALIZER, sum(map(_size, pieces)))
+        yield wire.tag(GRAPH_INITIALIZER, sum(map(_size, pieces)))
         yield from pieces
-    yield _fields(graph, lambda number: number > _GRAPH_INITIALIZER)
+    yield _fields(graph, lambda number: number > GRAPH_INITIALIZER)
 
 
 def _tensor(stub: onnx.TensorProto, tensor: ir.TensorProtocol) -> Iterator[Piece]:
     stub.ClearField("external_data")
     stub.ClearField("data_location")
-    yield _fields(stub, lambda number: number < _TENSOR_RAW_DATA)
-    yield _tag(_TENSOR_RAW_DATA, tensor.nbytes)
+    yield _fields(stub, lambda number: number < TENSOR_RAW_DATA)
+    yield wire.tag(TENSOR_RAW_DATA, tensor.nbytes)
     yield tensor
-    yield _fields(stub, lambda number: number > _TENSOR_RAW_DATA)
+    yield _fields(stub, lambda number: number > TENSOR_RAW_DATA)
 
 
 def _fields(message: Message, keep: Callable[[int], bool]) -> bytes:
@@ -115,20 +111,6 @@ def _fields(message: Message, keep: Callable[[int], bool]) -> bytes:
             part.ClearField(field.name)
     content: bytes = part.SerializeToString(deterministic=True)
     return content
-
-
-def _tag(number: int, size: int) -> bytes:
-    """Return the start of a field whose content is `size` bytes long."""
-    return _varint(number << 3 | 2) + _varint(size)
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def _size(piece: Piece) -> int:

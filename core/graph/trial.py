@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from onnx_pare.graph.orphan import die_with
+from onnx_pare.processes import die_with
 
 
 def refusal(path: Path, *, timeout_s: float = 600.0) -> str:
@@ -46,10 +46,11 @@ def refusal(path: Path, *, timeout_s: float = 600.0) -> str:
 def main(path: str, parent: int) -> int:
     """Load the model and return 0, or write onnxruntime's reason to stdout and return 1."""
     die_with(parent)
-    from onnx_pare.graph.session import Session, SessionError
+    from onnx_pare.graph.runnable import open_session
+    from onnx_pare.graph.session import SessionError
 
     try:
-        Session(Path(path))
+        open_session(Path(path))
     except SessionError as error:
         sys.stdout.write(f"{error}\n")
         return 1

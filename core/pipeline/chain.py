@@ -13,6 +13,8 @@ import numpy as np
 
 from onnx_pare.errors import InputError, PareError, PassError, VerificationError
 from onnx_pare.graph.load import first_line
+from onnx_pare.graph.mapped import hold_at
+from onnx_pare.graph.runnable import is_large, runnable
 from onnx_pare.graph.save import remove_model, write_model
 from onnx_pare.graph.signature import Signature, signature
 from onnx_pare.graph.verify import problems
@@ -43,12 +45,14 @@ class Chain:
     Attributes:
         model: The model after the last pass.
         path: Its file: in the scratch folder, or the original if no pass changed anything.
+        runnable: The file of it that onnxruntime loads, see `graph.runnable`.
         records: One entry per pass.
         warnings: What the passes and checks said.
     """
 
     model: ir.Model
     path: Path
+    runnable: Path
     records: tuple[PassRecord, ...]
     warnings: tuple[str, ...]
 
@@ -71,7 +75,7 @@ def run_passes(
         VerificationError: What a pass made is invalid, does not load, or is not what the pass promises.
     """
     promised = signature(model)
-    path = original
+    path, loaded = original, reference.path
     fidelity: Fidelity | None = None
     records: list[PassRecord] = []
     warnings: list[str] = []
@@ -83,14 +87,15 @@ def run_passes(
         seconds = time.perf_counter() - start
         warnings += outcome.warnings
         if outcome.changed:
-            model, previous = outcome.model, path
+            model, previous = outcome.model, {path, loaded}
             path = context.scratch / f"{index}-{one.name}.onnx"
-            write_model(model, path)
-            fidelity = _verify(one, model, path, previous, promised, reference, context, before)
-            if previous != original:
-                remove_model(previous)
+            written = _write(model, path)
+            fidelity = _verify(one, model, written, loaded, promised, reference, context, before)
+            loaded = written
+            for file in previous - {original, reference.path}:
+                remove_model(file)
         records.append(_record(one, outcome, seconds, fidelity))
-    return Chain(model, path, tuple(records), tuple(dict.fromkeys(warnings)))
+    return Chain(model, path, loaded, tuple(records), tuple(dict.fromkeys(warnings)))
 
 
 def _apply(one: Pass, model: ir.Model, context: Context, before: Sequence[str]) -> Outcome:
@@ -113,6 +118,16 @@ def _apply(one: Pass, model: ir.Model, context: Context, before: Sequence[str]) 
         raise PassError(
             one.name, said, before=before, hint="Run again with --debug for the traceback."
         ) from error
+
+
+def _write(model: ir.Model, path: Path) -> Path:
+    """Write a model, and return the file to load in onnxruntime; the weights of a large one stay there."""
+    write_model(model, path)
+    if not is_large(path):
+        return path
+    loaded = runnable(path, path.parent)
+    hold_at(model, loaded)
+    return loaded
 
 
 def _verify(

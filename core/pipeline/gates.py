@@ -1,68 +1,14 @@
-"""Gates: conditions on the report's numbers, such as `speedup>=1.5`, that decide the exit code."""
+"""Gates held against what was measured, and against a baseline's numbers: they decide the exit code."""
 
 from __future__ import annotations
 
 import math
-import operator
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onnx_pare.documents.suggest import suggest
-from onnx_pare.errors import RecipeError
-
-#: metric -> what it is, for the documentation and the schema
-METRICS: Mapping[str, str] = {
-    "top1_drop": "labelled top-1 accuracy before minus after, as a fraction (0.01 is one point)",
-    "top1_agreement": "fraction of samples whose top-1 class stayed the same",
-    "sqnr_db": "signal to quantization noise ratio of the outputs against the original, in dB",
-    "speedup": "latency before over latency after, per profile",
-    "latency_ms": "latency after, in ms, per profile",
-    "size_ratio": "file size after over before",
-    "size_bytes": "file size after, in bytes",
-    "macs_ratio": "MACs after over before",
-    "params_ratio": "parameters after over before",
-    "peak_memory_bytes": "peak activation memory after, in bytes",
-}
-PER_PROFILE = frozenset({"speedup", "latency_ms"})
-
-Value = float | Mapping[str, float | None] | None
-
-_OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-_EXPRESSION = re.compile(
-    r"\s*(?P<metric>[^\s\[\]<>=]+)\s*(?:\[\s*(?P<profile>[^\[\]]*?)\s*\])?"
-    r"\s*(?P<op>>=|<=|==|>|<)\s*(?P<bound>[^\s<>=]+)\s*"
-)
-_NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One condition.
-
-    Attributes:
-        expr: As the user wrote it.
-        metric: A key of `METRICS`.
-        profile: The profile in brackets; None for a metric without, or for all profiles.
-        op: `>=`, `<=`, `==`, `>` or `<`.
-        bound: What the metric is compared with, in the metric's unit.
-    """
-
-    expr: str
-    metric: str
-    profile: str | None
-    op: str
-    bound: float
-
-    def holds(self, value: float) -> bool:
-        """Return whether `value` meets the condition; NaN never does."""
-        return not math.isnan(value) and _OPERATORS[self.op](value, self.bound)
+from onnx_pare.pipeline.conditions import Gate
+from onnx_pare.pipeline.metrics import Value
 
 
 @dataclass(frozen=True)
@@ -75,100 +21,79 @@ class GateResult:
             infinite: `sqnr_db` of identical outputs is.
         passed: Whether the gate was met.
         reason: Why it was not; empty if it was.
+        bound: The number that the value was compared with; None if there was none to compare.
     """
 
     expr: str
     value: float | None
     passed: bool
     reason: str = ""
+    bound: float | None = None
 
 
-def read_gate(expr: str) -> Gate:
-    """Read one expression: `METRIC OP NUMBER`, where METRIC may name a profile: `speedup[local]>=1.5`.
-
-    Raises:
-        ValueError: It is none; the message says why.
-    """
-    match = _EXPRESSION.fullmatch(expr)
-    if match is None:
-        raise ValueError(f"'{expr}' is not METRIC OP NUMBER, as in speedup>=1.5 (OP: >= <= > < ==)")
-    metric, profile, op, bound = match["metric"], match["profile"], match["op"], match["bound"]
-    if metric not in METRICS:
-        raise ValueError(f"unknown metric '{metric}'{suggest(metric, METRICS)}")
-    if profile is not None and metric not in PER_PROFILE:
-        raise ValueError(f"'{metric}' does not depend on a profile; write '{metric}{op}{bound}'")
-    if profile == "":
-        raise ValueError(f"no profile between the brackets of '{expr}', as in {metric}[local]")
-    if not _NUMBER.fullmatch(bound) or not math.isfinite(float(bound)):
-        raise ValueError(f"'{bound}' is not a number")
-    return Gate(expr, metric, profile, op, float(bound))
-
-
-def parse_gate(expr: str, where: str = "--gate") -> Gate:
-    """Read one expression as `read_gate` does.
-
-    Args:
-        expr: The expression.
-        where: What the message of an error starts with.
-
-    Raises:
-        RecipeError: It is none.
-    """
-    try:
-        return read_gate(expr)
-    except ValueError as error:
-        raise RecipeError(f"{where}: {error}") from error
-
-
-def check(gates: Sequence[Gate], values: Mapping[str, Value]) -> list[GateResult]:
+def check(
+    gates: Sequence[Gate], values: Mapping[str, Value], baseline: Mapping[str, Value] | None = None
+) -> list[GateResult]:
     """Hold gates against numbers.
 
     Args:
         gates: The gates.
         values: The numbers by metric; those that depend on a profile by profile name. None or absent: there
             is no such number, and a gate on it is not met.
+        baseline: Likewise those of an earlier run, for the gates that compare with it.
     """
-    return [_check(gate, values.get(gate.metric)) for gate in gates]
+    before = baseline or {}
+    return [_check(gate, values.get(gate.metric), before.get(gate.metric)) for gate in gates]
 
 
-def _check(gate: Gate, value: Value) -> GateResult:
+def _check(gate: Gate, value: Value, baseline: Value) -> GateResult:
     if isinstance(value, Mapping):
-        return _check_profiles(gate, value)
+        return _check_profiles(gate, value, baseline if isinstance(baseline, Mapping) else {})
     if value is None:
-        return GateResult(gate.expr, None, False, _UNAVAILABLE.get(gate.metric, "was not measured"))
-    if math.isnan(value):
-        return GateResult(gate.expr, None, False, f"{gate.metric} is not a number")
-    return _compared(gate, value)
+        return _undecided(gate, _UNAVAILABLE.get(gate.metric, "was not measured"))
+    if isinstance(baseline, Mapping) or math.isnan(value):
+        return _undecided(gate, f"{gate.metric} is not a number")
+    return _compared(gate, value, baseline)
 
 
-def _check_profiles(gate: Gate, by_profile: Mapping[str, float | None]) -> GateResult:
+def _check_profiles(
+    gate: Gate, by_profile: Mapping[str, float | None], baseline: Mapping[str, float | None]
+) -> GateResult:
     if gate.profile is not None and gate.profile not in by_profile:
         known = suggest(gate.profile, by_profile)
-        return GateResult(gate.expr, None, False, f"profile '{gate.profile}' was not benchmarked{known}")
+        return _undecided(gate, f"profile '{gate.profile}' was not benchmarked{known}")
     chosen = by_profile if gate.profile is None else {gate.profile: by_profile[gate.profile]}
     if not chosen:
-        return GateResult(gate.expr, None, False, "no profile was benchmarked")
-    numbers = []
+        return _undecided(gate, "no profile was benchmarked")
+    results = []
     for profile, number in chosen.items():
         if number is None or math.isnan(number):
-            return GateResult(gate.expr, None, False, f"there is no {gate.metric} for profile '{profile}'")
-        numbers.append(number)
-    return _compared(gate, _worst(gate, numbers))
+            return _undecided(gate, f"there is no {gate.metric} for profile '{profile}'")
+        results.append(_compared(gate, number, baseline.get(profile)))
+    return max(results, key=lambda result: _distance(gate, result))
 
 
-def _worst(gate: Gate, numbers: Sequence[float]) -> float:
-    """Return the number furthest from meeting the gate."""
-    distance: Mapping[str, Callable[[float], float]] = {
-        ">": lambda number: -number,
-        "<": lambda number: number,
-        "=": lambda number: abs(number - gate.bound),
-    }
-    return max(numbers, key=distance[gate.op[0]])
+def _distance(gate: Gate, result: GateResult) -> float:
+    """Return how far a number is from meeting the gate, as a share of the bound; the worst decides."""
+    if result.value is None or result.bound is None:
+        return math.inf
+    above = (result.value - result.bound) / (abs(result.bound) or 1.0)
+    return {">": -above, "<": above, "=": abs(above)}[gate.op[0]]
 
 
-def _compared(gate: Gate, value: float) -> GateResult:
-    passed = gate.holds(value)
-    return GateResult(gate.expr, value, passed, "" if passed else f"{gate.metric} is {value:.6g}")
+def _compared(gate: Gate, value: float, baseline: float | None) -> GateResult:
+    bound = gate.bound.of(baseline)
+    if bound is None or math.isnan(bound):
+        return _undecided(gate, f"the baseline has no {gate.metric} to compare with")
+    passed = gate.holds(value, bound)
+    against = f", the bound {bound:.6g}" if gate.bound.relative else ""
+    return GateResult(
+        gate.expr, value, passed, "" if passed else f"{gate.metric} is {value:.6g}{against}", bound
+    )
+
+
+def _undecided(gate: Gate, reason: str) -> GateResult:
+    return GateResult(gate.expr, None, False, reason, gate.bound.of(None))
 
 
 _UNAVAILABLE = {

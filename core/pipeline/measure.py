@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.pipeline.gates import GateResult, check
+from onnx_pare.pipeline.metrics import metric_values
 from onnx_pare.progress import Progress
 
 if TYPE_CHECKING:
@@ -45,21 +45,25 @@ def measure(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Me
     from onnx_pare.bench.accuracy import accuracy_pair
     from onnx_pare.bench.fidelity import compare
     from onnx_pare.cost.count import file_summary
+    from onnx_pare.hw_profiles.cpu import usable_cores
 
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     before = file_summary(ready.model, ready.job.model, ready.input_shapes)
     after = file_summary(chain.model, chain.path, ready.input_shapes)
-    fidelity = compare(original, chain.path, ready.samples, threads=threads, progress=progress)
+    fidelity = compare(original, chain.runnable, ready.samples, threads=threads, progress=progress)
     accuracy = None
     if ready.labelled is not None:
-        accuracy = accuracy_pair(original, chain.path, ready.labelled, threads=threads, progress=progress)
+        accuracy = accuracy_pair(original, chain.runnable, ready.labelled, threads=threads, progress=progress)
     latency = _latency(ready, original, chain, progress)
-    gates = check(ready.job.recipe.conditions, _gate_values(before, after, fidelity, accuracy, latency))
+    found = {"before": before, "after": after, "fidelity": fidelity.to_json(), "latency": latency}
+    values = metric_values({**found, "accuracy": None if accuracy is None else accuracy.to_json()})
+    baseline = None if ready.baseline is None else ready.baseline.values
+    gates = check(ready.job.recipe.conditions, values, baseline)
     return Measured(before, after, fidelity, accuracy, latency, gates)
 
 
 def _latency(ready: Plan, original: Path, chain: Chain, progress: Progress) -> Latencies:
-    from onnx_pare.bench.latency import measure_pair
+    from onnx_pare.bench.paired import measure_pair
 
     bench = ready.job.recipe.benchmark
     predicted = _predicted(ready, chain)
@@ -70,7 +74,7 @@ def _latency(ready: Plan, original: Path, chain: Chain, progress: Progress) -> L
             continue
         timed = measure_pair(
             original,
-            chain.path,
+            chain.runnable,
             ready.feeds,
             threads=bench.threads,
             runs=bench.runs,
@@ -97,25 +101,3 @@ def _predicted(ready: Plan, chain: Chain) -> Mapping[str, Mapping[str, Any]]:
         profile.name: forecast_pair(before, after, profile, threads=bench.threads).to_json()
         for profile in profiles
     }
-
-
-def _gate_values(
-    before: Costs, after: Costs, fidelity: Fidelity, accuracy: AccuracyPair | None, latency: Latencies
-) -> Mapping[str, float | Mapping[str, float | None] | None]:
-    """Return the numbers gates may ask for, by the names of `gates.METRICS`."""
-    return {
-        "top1_drop": None if accuracy is None else accuracy.before - accuracy.after,
-        "top1_agreement": fidelity.top1_agreement,
-        "sqnr_db": fidelity.sqnr_db,
-        "speedup": {entry["profile"]: entry["speedup"] for entry in latency},
-        "latency_ms": {entry["profile"]: entry["after_ms"] for entry in latency},
-        "size_ratio": _ratio(after, before, "size_bytes"),
-        "size_bytes": after["size_bytes"],
-        "macs_ratio": _ratio(after, before, "macs"),
-        "params_ratio": _ratio(after, before, "params"),
-        "peak_memory_bytes": after["peak_activation_bytes"],
-    }
-
-
-def _ratio(after: Costs, before: Costs, key: str) -> float | None:
-    return after[key] / before[key] if before[key] else None

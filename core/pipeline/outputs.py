@@ -25,6 +25,7 @@ def check_outputs(job: Job) -> None:
     taken |= {"the output": job.target, "external data of the output": data_file(job.target)}
     for path in job.also_writes:
         _check(path, taken)
+        taken[f"another output ({path})"] = path
     check_writable(job.target, overwrite=job.overwrite)
 
 
@@ -45,6 +46,7 @@ def _inputs(job: Job) -> Iterator[tuple[str, Path]]:
     for what, path in (
         ("the calibration data", job.recipe.calibration_path),
         ("the labelled data", job.recipe.evaluation_path),
+        ("the baseline", job.baseline),
     ):
         if path is not None:
             yield what, path

@@ -14,6 +14,7 @@ from onnx_pare.documents.suggest import suggest
 from onnx_pare.documents.yaml12 import read_text
 from onnx_pare.errors import RecipeError
 from onnx_pare.pipeline.sections import pass_name
+from onnx_pare.remote.urls import is_url, local
 
 #: flag -> the key it replaces; --gate adds to its list
 FLAGS: Mapping[str, Keys] = {
@@ -106,7 +107,7 @@ def apply(document: Document, overrides: Sequence[Override]) -> Document:
 
 
 def _from_here(path: str, folder: Path) -> str:
-    return path if folder == Path() else str(Path.cwd() / path)
+    return path if folder == Path() or is_url(path) else str(Path.cwd() / local(path))
 
 
 def _apply(document: Document, override: Override) -> Document:

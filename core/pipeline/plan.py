@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnx_pare.calibration.labelled import Labelled
     from onnx_pare.graph.session import Feeds
     from onnx_pare.hw_profiles.profiles import Profile
+    from onnx_pare.pipeline.baseline import Baseline
     from onnx_pare.pipeline.recipe import Recipe
 
 
@@ -32,6 +33,7 @@ class Job:
         overwrite: Replace an existing output.
         command: The command line, for the report.
         also_writes: Other files that will be written, such as the report; they may exist.
+        baseline: The report of an earlier run that gates compare with.
     """
 
     model: Path
@@ -42,6 +44,7 @@ class Job:
     overwrite: bool = False
     command: str = ""
     also_writes: Sequence[Path] = ()
+    baseline: Path | None = None
 
     @property
     def target(self) -> Path:
@@ -61,6 +64,7 @@ class Plan:
         profiles: What latency is measured on or predicted for.
         feeds: The input that latency is measured with: the benchmark's batch of samples.
         input_shapes: Shapes of `feeds`.
+        baseline: What gates compare with, if any does.
     """
 
     job: Job
@@ -70,22 +74,26 @@ class Plan:
     profiles: Sequence[Profile]
     feeds: Feeds
     input_shapes: Mapping[str, tuple[int, ...]]
+    baseline: Baseline | None = None
 
 
 def plan(job: Job) -> Plan:
     """Open everything a job names, so that what is wrong is found before any work.
 
     Raises:
-        InputError: The model, its data, a profile or the output path cannot be used, or the model makes
-            tensors larger than the memory there is.
+        InputError: The model, its data, a profile, the baseline or the output path cannot be used, or the
+            model makes tensors larger than the memory there is.
     """
     from onnx_pare.graph.limits import check_activations
     from onnx_pare.graph.load import load_model
     from onnx_pare.hw_profiles.profiles import resolve
+    from onnx_pare.pipeline.baseline import open_baseline
     from onnx_pare.pipeline.outputs import check_outputs
 
     recipe = job.recipe
     profiles = resolve(recipe.benchmark.profiles, recipe.folder)
+    kinds = {profile.name: profile.kind for profile in profiles}
+    baseline = open_baseline(job.baseline, recipe.conditions, kinds)
     model = load_model(job.model)
     check_outputs(job)
     with about(job.model):
@@ -94,7 +102,7 @@ def plan(job: Job) -> Plan:
     shapes = {name: tuple(array.shape) for name, array in feeds.items()}
     with about(job.model):
         check_activations(model, shapes)
-    return Plan(job, model, samples, labelled, profiles, feeds, shapes)
+    return Plan(job, model, samples, labelled, profiles, feeds, shapes, baseline)
 
 
 def _samples(job: Job, model: ir.Model) -> Samples:

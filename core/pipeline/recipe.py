@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from onnx_pare.documents.suggest import suggest
 from onnx_pare.documents.yaml12 import read, read_file
 from onnx_pare.errors import RecipeError
 from onnx_pare.pipeline import shipped
-from onnx_pare.pipeline.gates import Gate, read_gate
+from onnx_pare.pipeline.conditions import Gate, read_gate
 from onnx_pare.pipeline.layout import known_keys, without_pass_names
 from onnx_pare.pipeline.overrides import apply, from_flags, parse_set
 from onnx_pare.pipeline.sections import (
@@ -31,6 +31,7 @@ from onnx_pare.pipeline.sections import (
     Preprocess,
     Version,
 )
+from onnx_pare.remote.urls import is_url, local
 
 
 class Recipe(Section):
@@ -89,17 +90,37 @@ class Recipe(Section):
     @property
     def calibration_path(self) -> Path | None:
         """Where calibration data lies; None: synthetic input."""
-        return self._folder / self.calibration.data if self.calibration.data else None
+        return self._folder / local(self.calibration.data) if self.calibration.data else None
 
     @property
     def evaluation_path(self) -> Path | None:
         """Where labelled data lies, if any is given."""
-        return self._folder / self.evaluation.data if self.evaluation else None
+        return self._folder / local(self.evaluation.data) if self.evaluation else None
 
     @property
     def conditions(self) -> tuple[Gate, ...]:
         """The gates, read."""
         return tuple(read_gate(gate) for gate in self.gates)
+
+    @property
+    def has_remote_data(self) -> bool:
+        """Whether URLs name its data."""
+        sections = (self.calibration, self.evaluation)
+        return any(section is not None and is_url(section.data or "") for section in sections)
+
+    def on_local_data(self, fetched: Callable[[str], Path]) -> Recipe:
+        """Return the recipe with local paths in place of the URLs that name its data.
+
+        Args:
+            fetched: Returns the local copy of what a URL names.
+        """
+        sections = {"calibration": self.calibration, "evaluation": self.evaluation}
+        copies = {
+            key: section.model_copy(update={"data": str(fetched(section.data))})
+            for key, section in sections.items()
+            if section is not None and section.data is not None and is_url(section.data)
+        }
+        return self.model_copy(update=copies)
 
     def resolved(self) -> dict[str, Any]:
         """Return the recipe as JSON values, all defaults filled in; paths as they were given."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare import __version__
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from onnx_pare.bench.accuracy import AccuracyPair
     from onnx_pare.bench.fidelity import Fidelity
     from onnx_pare.graph.signature import Port, Signature
+    from onnx_pare.pipeline.baseline import Compared
     from onnx_pare.pipeline.gates import GateResult
+    from onnx_pare.pipeline.machine import Machine
+    from onnx_pare.remote.names import Names
 
 SCHEMA = "onnx-pare/report/1"
 TOOL = "onnx-pare"
@@ -22,15 +25,20 @@ TOOL = "onnx-pare"
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model on disk: where it is, its SHA-256, its size with external data."""
+    """A model: what it is called (a path or URL), its SHA-256, its size with external data."""
 
-    path: Path
+    path: str
     sha256: str
     size_bytes: int
 
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return PurePath(self.path).name
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {"path": str(self.path), "sha256": self.sha256, "size_bytes": self.size_bytes}
+        return {"path": self.path, "sha256": self.sha256, "size_bytes": self.size_bytes}
 
 
 @dataclass(frozen=True)
@@ -93,13 +101,28 @@ class Report:
     gates: Sequence[GateResult]
     warnings: Sequence[str]
     output: ModelFile | None
+    machine: Machine
     seconds: float
     peak_rss_bytes: int
+    baseline: Compared | None = None
 
     @property
     def passed(self) -> bool:
         """Whether all gates were met."""
         return all(gate.passed for gate in self.gates)
+
+    def called(self, names: Names) -> Report:
+        """Return the report with the URLs that files were given by, in place of their local copies."""
+        return replace(
+            self,
+            command=names.text(self.command),
+            model=replace(self.model, path=names.text(self.model.path)),
+            recipe=names.json(self.recipe),
+            recipe_origin=names.text(self.recipe_origin),
+            calibration_source=names.text(self.calibration_source),
+            warnings=names.json(self.warnings),
+            output=self.output and replace(self.output, path=names.text(self.output.path)),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values, without infinities and NaN."""
@@ -127,8 +150,10 @@ class Report:
             "accuracy": None if self.accuracy is None else self.accuracy.to_json(),
             "latency": [dict(entry) for entry in self.latency],
             "gates": [_gate(gate) for gate in self.gates],
+            "baseline": None if self.baseline is None else self.baseline.to_json(),
             "warnings": list(self.warnings),
             "output": None if self.output is None else self.output.to_json(),
+            "machine": self.machine.to_json(),
             "seconds": round(self.seconds, 3),
             "peak_rss_bytes": self.peak_rss_bytes,
         }
@@ -143,9 +168,17 @@ def _port(port: Port) -> dict[str, Any]:
 
 
 def _gate(gate: GateResult) -> dict[str, Any]:
+    return {
+        "expr": gate.expr,
+        "value": _finite(gate.value),
+        "bound": _finite(gate.bound),
+        "passed": gate.passed,
+        "reason": gate.reason,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a number for JSON: an SQNR is the only metric that may be infinite."""
     from onnx_pare.bench.tally import json_db
 
-    value = gate.value
-    if value is not None and not math.isfinite(value):
-        value = json_db(value)
-    return {"expr": gate.expr, "value": value, "passed": gate.passed, "reason": gate.reason}
+    return value if value is None or math.isfinite(value) else json_db(value)

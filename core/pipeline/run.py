@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -37,6 +36,7 @@ def run(job: Job, progress: Progress | None = None) -> Report:
     from onnx_pare.bench.fidelity import Reference
     from onnx_pare.graph.signature import signature
     from onnx_pare.pipeline.chain import CHECK_SAMPLES, run_passes
+    from onnx_pare.pipeline.machine import this_machine
     from onnx_pare.pipeline.measure import measure
     from onnx_pare.pipeline.report import Report
 
@@ -44,17 +44,21 @@ def run(job: Job, progress: Progress | None = None) -> Report:
     progress = progress or Silent()
     ready = plan(job)
     with scratch_folder() as scratch:
-        original = _runnable(ready, scratch)
+        original, loaded = _runnable(ready, scratch)
         context = _context(ready, scratch, progress)
         passes = [step.build() for step in job.recipe.passes]
-        checked = Reference(original, ready.samples, threads=context.threads, limit=CHECK_SAMPLES)
+        checked = Reference(loaded, ready.samples, threads=context.threads, limit=CHECK_SAMPLES)
         chain = run_passes(ready.model, original, passes, context, checked)
-        found = measure(ready, original, chain, progress)
+        found = measure(ready, loaded, chain, progress)
         published = _publish(job, chain, scratch)
+    given, machine = _model_file(job.model), this_machine()
+    compared = None
+    if ready.baseline is not None:
+        compared = ready.baseline.compared(given.sha256, job.recipe.resolved(), machine)
     return Report(
         command=job.command,
         seed=job.seed,
-        model=_model_file(job.model),
+        model=given,
         signature=signature(ready.model),
         opset=ready.model.graph.opset_imports.get(""),
         recipe=job.recipe.resolved(),
@@ -69,10 +73,12 @@ def run(job: Job, progress: Progress | None = None) -> Report:
         accuracy=found.accuracy,
         latency=found.latency,
         gates=found.gates,
-        warnings=_warnings(ready, passes, chain, found),
+        warnings=[*_warnings(ready, passes, chain, found), *(compared.warnings if compared else ())],
         output=published,
+        machine=machine,
         seconds=time.perf_counter() - start,
         peak_rss_bytes=peak_rss_bytes(),
+        baseline=compared,
     )
 
 
@@ -93,42 +99,46 @@ def peak_rss_bytes() -> int:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
-def _runnable(ready: Plan, scratch: Path) -> Path:
-    """Return a file of the original that onnxruntime runs: the user's, or a normalized copy of it.
+def _runnable(ready: Plan, scratch: Path) -> tuple[Path, Path]:
+    """Return a file of the original, the user's or a normalized copy, and what onnxruntime runs of it.
 
     A newer onnx package writes newer IR versions than onnxruntime takes: the model gets the newest it does.
 
     Raises:
         ModelError: onnxruntime does not load it, or not run it on the first sample.
     """
+    from onnx_pare.graph.runnable import open_session, runnable
     from onnx_pare.graph.save import write_model
-    from onnx_pare.graph.session import Session, SessionError, newest_ir_version
+    from onnx_pare.graph.session import SessionError, newest_ir_version
 
     path, model, done = ready.job.model, ready.model, "load"
     try:
         try:
-            found, session = path, Session(path)
+            found, loaded = path, runnable(path, scratch)
+            session = open_session(loaded)
         except SessionError:
             logger.info("%s: onnxruntime does not load it as it is; trying a normalized copy", path)
             found = scratch / "original.onnx"
             model.ir_version = min(model.ir_version, newest_ir_version() or model.ir_version)
             write_model(model, found)
-            session = Session(found)
+            loaded = runnable(found, scratch)
+            session = open_session(loaded)
         done = "run"
         session.run(ready.feeds)
     except SessionError as error:
         raise ModelError(f"{path}: onnxruntime does not {done} it: {error}") from error
-    return found
+    return found, loaded
 
 
 def _context(ready: Plan, scratch: Path, progress: Progress) -> Context:
+    from onnx_pare.hw_profiles.cpu import usable_cores
     from onnx_pare.passes.base import Context
 
     return Context(
         samples=ready.samples,
         scratch=scratch,
         seed=ready.job.seed,
-        threads=os.cpu_count() or 1,
+        threads=usable_cores(),
         progress=progress,
     )
 
@@ -150,7 +160,7 @@ def _model_file(path: Path) -> ModelFile:
     from onnx_pare.graph.load import sha256, size_bytes
     from onnx_pare.pipeline.report import ModelFile
 
-    return ModelFile(path, sha256(path), size_bytes(path))
+    return ModelFile(str(path), sha256(path), size_bytes(path))
 
 
 def _warnings(ready: Plan, passes: Sequence[Pass], chain: Chain, found: Measured) -> list[str]:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from onnx_pare.calibration.preprocess import PRESETS, Preprocessing
 from onnx_pare.passes import base
-from onnx_pare.pipeline.gates import METRICS, PER_PROFILE
+from onnx_pare.pipeline.conditions import BOUND_PATTERN
+from onnx_pare.pipeline.metrics import METRICS, PER_PROFILE
 from onnx_pare.pipeline.recipe import Recipe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -76,5 +77,4 @@ def _gate_pattern() -> str:
     profile = r"(\s*\[[^\[\]]+\])?"
     plain = "|".join(metric for metric in METRICS if metric not in PER_PROFILE)
     named = "|".join(metric for metric in METRICS if metric in PER_PROFILE)
-    number = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
-    return rf"^\s*(({plain})|({named}){profile})\s*(>=|<=|==|>|<)\s*{number}\s*$"
+    return rf"^\s*(({plain})|({named}){profile})\s*(>=|<=|==|>|<)\s*{BOUND_PATTERN}\s*$"

@@ -17,7 +17,7 @@ from onnx_pare.documents.document import show
 from onnx_pare.documents.section import Section, Text, validate
 from onnx_pare.documents.suggest import suggest
 from onnx_pare.passes import base
-from onnx_pare.pipeline.gates import read_gate
+from onnx_pare.pipeline.conditions import read_gate
 
 VERSION = 1
 

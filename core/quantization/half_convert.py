@@ -103,13 +103,14 @@ def convert(source: Source, refused: frozenset[str] = frozenset()) -> Converted:
 
 def refusal(model: ir.Model, scratch: Path) -> str:
     """Return why onnxruntime does not load the model, or an empty text; a crash does no harm."""
+    from onnx_pare.graph.runnable import runnable
     from onnx_pare.graph.save import write_model
     from onnx_pare.graph.trial import refusal as refusal_of
 
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         path = Path(folder) / "half.onnx"
         write_model(model, path)
-        return refusal_of(path)
+        return refusal_of(runnable(path, Path(folder)))
 
 
 def _culprits(source: Source, made: Converted, reason: str, scratch: Path) -> frozenset[str]:

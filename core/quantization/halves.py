@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from onnx_pare.graph.edit import Names, add_initializer, constant, set_constant
+from onnx_pare.graph.edit import Names, add_initializer, add_tensor, constant, set_constant
 from onnx_pare.quantization.half_numbers import half_of
 from onnx_pare.quantization.half_plan import Plan, casts, float_uses, is_half
 from onnx_pare.quantization.half_slots import is_retyped
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx_ir as ir
 
 
@@ -67,6 +66,8 @@ def write_halves(model: ir.Model, plan: Plan) -> Written:
 def store_halves(model: ir.Model, dtype: ir.DataType, values: Iterable[ir.Value]) -> Written:
     """Store weights in `dtype` and cast them to float32 where they are read, in place.
 
+    They are rounded when they are written, one at a time.
+
     Args:
         model: The model.
         dtype: FLOAT16 or BFLOAT16.
@@ -78,11 +79,11 @@ def store_halves(model: ir.Model, dtype: ir.DataType, values: Iterable[ir.Value]
     written, names = Written(), Names(model)
     suffix = "fp16" if dtype == ir.DataType.FLOAT16 else "bf16"
     for value in list(values):
-        array = constant(value)
-        if array is None:
+        tensor = ir.convenience.get_const_tensor(value)
+        if tensor is None:
             continue
-        stored = _rounded(array, dtype)
-        half = add_initializer(model.graph, names.new(f"{value.name}_{suffix}"), stored)
+        stored = _rounded(tensor, dtype, names.new(f"{value.name}_{suffix}"))
+        half = add_tensor(model.graph, stored)
         uses = [(use.node, use.idx) for use in value.uses()]
         producer = value.producer()
         restored = _cast(half, ir.DataType.FLOAT, value.name or "", names)
@@ -93,12 +94,17 @@ def store_halves(model: ir.Model, dtype: ir.DataType, values: Iterable[ir.Value]
             model.graph.remove(producer, safe=True)
         written.weights += 1
         written.casts += 1
-        written.saved_bytes += array.nbytes - stored.nbytes
+        written.saved_bytes += tensor.nbytes - stored.nbytes
     return written
 
 
-def _rounded(array: np.ndarray[Any, Any], dtype: ir.DataType) -> np.ndarray[Any, Any]:
-    return array.astype(dtype.numpy())
+def _rounded(tensor: ir.TensorProtocol, dtype: ir.DataType, name: str) -> ir.LazyTensor:
+    import onnx_ir as ir
+
+    def round_now() -> ir.TensorProtocol:
+        return ir.tensor(tensor.numpy().astype(dtype.numpy()), name=name)
+
+    return ir.LazyTensor(round_now, dtype, ir.Shape(tensor.shape.numpy()), name=name)
 
 
 def _retype(value: ir.Value, dtype: ir.DataType) -> None:

@@ -3,13 +3,16 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from onnx_pare.bench import fidelity
 from onnx_pare.bench.fidelity import Reference, compare
+from onnx_pare.bench.runner import Runner
 from onnx_pare.errors import DataError, ModelError
+from onnx_pare.graph import lean
 
 X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
 
@@ -148,6 +151,33 @@ def test_outputs_beyond_the_memory_given_are_computed_again(scaled, rows, monkey
     second = reference.compare(scaled("c", 1.1))
     assert first.sqnr_db == second.sqnr_db
     assert runs == {"a": 17, "b": 10, "c": 10}
+
+
+def test_of_large_models_one_is_loaded_at_a_time(scaled, rows, monkeypatch) -> None:
+    a, b = scaled("a", 1.0), scaled("b", 1.1)
+    expected = compare(a, b, rows(X))
+    order: list[str] = []
+
+    class Alone(Runner):
+        living = 0
+
+        def __init__(self, path: Path, **options: Any) -> None:
+            super().__init__(path, **options)
+            assert Alone.living == 0
+            Alone.living = 1
+            order.append(path.stem)
+
+        def __del__(self) -> None:
+            Alone.living = 0
+
+    monkeypatch.setattr(lean, "LARGE_BYTES", 1)
+    monkeypatch.setattr(fidelity, "Runner", Alone)
+    assert compare(a, b, rows(X)) == expected
+    assert order == ["a", "b"]
+    # four samples: 4 · 4 bytes of input and as many of output each
+    monkeypatch.setattr(fidelity, "KEPT_BYTES", 4 * 2 * 16)
+    assert compare(a, b, rows(X)) == expected
+    assert order == ["a", "b", *"ababab"]
 
 
 def test_a_missing_output_is_named(write, scaled, rows) -> None:

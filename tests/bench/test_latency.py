@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from onnx_pare.bench.latency import measure, measure_pair, pair, time_in_turn, warm_up
+from onnx_pare.bench.latency import measure, time_in_turn, warm_up
 from onnx_pare.errors import ModelError
 
 
@@ -110,46 +110,13 @@ def test_progress_adds_up_to_all_rounds(machine: Machine) -> None:
     assert sum(steps) == 50
 
 
-def test_the_speedup_holds_while_the_machine_slows_down() -> None:
-    drift = np.linspace(1, 3, 40)
-    result = pair(np.stack([8 * drift, 2 * drift], axis=1), threads=1)
-    assert result.speedup == pytest.approx(4)
-    assert result.interval == pytest.approx((4, 4))
-    assert (result.runs, result.before.runs, result.after.runs) == (40, 40, 40)
-
-
-def test_identical_models_give_an_interval_around_one() -> None:
-    noise = np.random.default_rng(0).lognormal(0, 0.2, (50, 2))
-    result = pair(5 * noise, threads=1)
-    assert result.interval[0] < 1 < result.interval[1]
-    assert result.interval[0] <= result.speedup <= result.interval[1]
-
-
-def test_the_report_entry_has_the_keys_of_the_contract() -> None:
-    entry = pair(np.full((12, 2), 3.0), threads=2).to_json()
-    assert entry == {
-        "profile": "local",
-        "kind": "measured",
-        "before_ms": 3.0,
-        "after_ms": 3.0,
-        "speedup": 1.0,
-        "interval": [1.0, 1.0],
-        "threads": 2,
-        "runs": 12,
-        "unseen_ops": [],
-    }
-
-
 def test_real_models_are_timed(write) -> None:
     path = write("relu", "(float[1, 8] x) => (float[1, 8] y) { y = Relu (x) }")
     feeds = {"x": np.ones((1, 8), np.float32)}
     alone = measure(path, feeds, runs=5)
-    both = measure_pair(path, path, feeds, runs=5, threads=2)
-    assert alone.runs == both.runs == 5
+    assert alone.runs == 5
     assert alone.interval_ms[0] <= alone.median_ms <= alone.interval_ms[1]
     assert 0 < alone.median_ms <= alone.p90_ms
-    assert both.speedup > 0
-    assert both.threads == both.before.threads == 2
 
 
 def test_feeds_that_do_not_fit_are_an_error_a_user_can_read(write) -> None:

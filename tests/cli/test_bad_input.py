@@ -396,7 +396,7 @@ def test_a_selector_that_matches_nothing(refused: Any) -> None:
         (["--set", "benchmark.run=1"], "--set benchmark.run=1: "),
         (["--set", "passes.simplify.x=1"], "--set passes.simplify.x=1: "),
         (["--preprocess", "imagnet"], "--preprocess imagnet: "),
-        (["net.onnx"], "one model at a time, but 2 were given"),
+        (["net.onnx"], "a batch needs an output folder"),
     ],
 )
 def test_flags(refused: Any, flags: Sequence[str], said: str) -> None:
@@ -409,7 +409,7 @@ def test_flags(refused: Any, flags: Sequence[str], said: str) -> None:
         ([], "no recipe given"),
         (["net.onnx"], "no recipe given"),
         (["-c", "r.yaml"], "no model given"),
-        ([".", "-c", "r.yaml"], "one model at a time, but . is a folder"),
+        ([".", "-c", "r.yaml"], "a batch needs an output folder"),
     ],
 )
 def test_what_is_left_out(refused: Any, arguments: Sequence[str], said: str) -> None:

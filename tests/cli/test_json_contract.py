@@ -43,7 +43,8 @@ def test_optimize(command: Any, labelled: str) -> None:
     assert found["schema"] == "onnx-pare/report/1"
     assert set(found) == {
         "schema", "tool", "seed", "command", "model", "recipe", "calibration", "passes", "before", "after",
-        "fidelity", "accuracy", "latency", "gates", "warnings", "output", "seconds", "peak_rss_bytes",
+        "fidelity", "accuracy", "latency", "gates", "baseline", "warnings", "output", "machine", "seconds",
+        "peak_rss_bytes",
     }  # fmt: skip
     assert set(found["tool"]) == {"name", "version"}
     assert set(found["model"]) == {"path", "sha256", "size_bytes", "opset", "inputs", "outputs"}
@@ -60,7 +61,9 @@ def test_optimize(command: Any, labelled: str) -> None:
     assert [set(entry) for entry in found["latency"]] == [LATENCY]
     assert found["latency"][0]["kind"] == "measured"
     assert len(found["latency"][0]["interval"]) == 2
-    assert [set(gate) for gate in found["gates"]] == [{"expr", "value", "passed", "reason"}]
+    assert [set(gate) for gate in found["gates"]] == [{"expr", "value", "bound", "passed", "reason"}]
+    assert found["baseline"] is None
+    assert set(found["machine"]) == {"cpu", "cores", "onnxruntime"}
     assert set(found["output"]) == {"path", "sha256", "size_bytes"}
     assert isinstance(found["peak_rss_bytes"], int)
 

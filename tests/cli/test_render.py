@@ -15,7 +15,9 @@ from onnx_pare.bench.accuracy import AccuracyPair
 from onnx_pare.bench.fidelity import Fidelity
 from onnx_pare.cli import render
 from onnx_pare.graph.signature import Signature
+from onnx_pare.pipeline.baseline import Compared
 from onnx_pare.pipeline.gates import GateResult
+from onnx_pare.pipeline.machine import Machine
 from onnx_pare.pipeline.report import ModelFile, PassRecord, Report
 
 
@@ -54,6 +56,7 @@ def report() -> Report:
         gates=(GateResult("top1_drop<=0.01", 0.003, True), GateResult("size_bytes<=100", 105_002, False)),
         warnings=("3 of 9 images do not decode: [a].png; left out",),
         output=ModelFile(Path("out/net.int8.onnx"), "00", 105_002),
+        machine=Machine("a CPU", 2, "1.0"),
         seconds=9.0,
         peak_rss_bytes=1,
     )
@@ -61,7 +64,7 @@ def report() -> Report:
 
 def shown(report: Report, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    render.summary(report, console, "r.json")
+    render.summary(report, console, [Path("r.json")])
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 
@@ -134,3 +137,13 @@ def test_measured_zero_activations_get_one(report: Report) -> None:
 def test_a_gate_without_a_number_says_why(report: Report) -> None:
     gate = GateResult("top1_drop<=0.01", None, False, "needs labelled data")
     assert "gate     NOT MET  top1_drop<=0.01  (needs labelled data)" in shown(replace(report, gates=(gate,)))
+
+
+def test_a_gate_against_a_baseline_shows_the_bound_and_what_else_differs(report: Report) -> None:
+    gate = GateResult("size_bytes<=1.05*baseline", 105_002, False, "size_bytes is …", 99_750.0)
+    compared = Compared(Path("old.json"), "0.1.0", "11", ("another input model", "recipe: passes"))
+    text = shown(replace(report, gates=(gate,), baseline=compared), 120)
+    assert "gate     NOT MET  size_bytes<=1.05*baseline  (is 105,002, the bound 99,750)\n" in text
+    assert "baseline old.json  (another input model; recipe: passes)\n" in text
+    same = replace(report, baseline=replace(compared, differences=()))
+    assert "baseline old.json  (same model, recipe, version and machine)\n" in shown(same, 120)

@@ -10,7 +10,7 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 
-from onnx_pare.graph import stream
+from onnx_pare.graph import wire
 from onnx_pare.graph.edit import set_constant
 from onnx_pare.graph.load import load_model
 from onnx_pare.graph.save import serialize
@@ -20,7 +20,7 @@ from onnx_pare.graph.stream import write_inline
 def test_real_models_give_the_same_bytes(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "STREAMED_BYTES", 100)
+    monkeypatch.setattr(wire, "STREAMED_BYTES", 100)
     for source in sorted((shared / "models").glob("*.onnx")):
         model = load_model(source)
         write_inline(model, tmp_path / "m.onnx")
@@ -29,7 +29,7 @@ def test_real_models_give_the_same_bytes(
 
 @pytest.mark.parametrize("dtype", [ir.DataType.FLOAT, ir.DataType.INT4, ir.DataType.BFLOAT16])
 def test_all_kinds_of_tensors(dtype: ir.DataType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "STREAMED_BYTES", 1)
+    monkeypatch.setattr(wire, "STREAMED_BYTES", 1)
     text = """<ir_version: 10, opset_import: ["" : 21]>
         g (float[3] x) => (float[3] y) <float[3] w = {1,2,3}, string[1] s = {"a"}, float[3] typed = {4,5,6}> {
             y = Add(x, w)

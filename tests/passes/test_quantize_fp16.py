@@ -14,7 +14,8 @@ import onnx_ir as ir
 import pytest
 from pydantic import ValidationError
 
-from onnx_pare.bench.latency import Latency, PairedLatency
+from onnx_pare.bench.latency import Latency
+from onnx_pare.bench.paired import PairedLatency
 from onnx_pare.calibration.synthetic import synthetic_samples
 from onnx_pare.errors import PassError, UsageError
 from onnx_pare.graph.load import load_model

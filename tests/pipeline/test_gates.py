@@ -5,65 +5,17 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from onnx_pare.errors import RecipeError
-from onnx_pare.pipeline.gates import METRICS, Gate, GateResult, Value, check, parse_gate
+from onnx_pare.pipeline.conditions import read_gate
+from onnx_pare.pipeline.gates import GateResult, check
+from onnx_pare.pipeline.metrics import METRICS, Value
 
 
-def one(expr: str, value: Value) -> GateResult:
-    gate = parse_gate(expr)
-    (result,) = check([gate], {gate.metric: value})
+def one(expr: str, value: Value, baseline: Value = None) -> GateResult:
+    gate = read_gate(expr)
+    (result,) = check([gate], {gate.metric: value}, {gate.metric: baseline})
     assert result.expr == expr
     return result
-
-
-@pytest.mark.parametrize(
-    ("expr", "gate"),
-    [
-        ("speedup>=1.5", ("speedup", None, ">=", 1.5)),
-        ("speedup[raspberry-pi-4@ncnn] >= 1.5", ("speedup", "raspberry-pi-4@ncnn", ">=", 1.5)),
-        (" latency_ms[ local ]<5 ", ("latency_ms", "local", "<", 5.0)),
-        ("top1_drop<=1e-2", ("top1_drop", None, "<=", 0.01)),
-        ("params_ratio==1", ("params_ratio", None, "==", 1.0)),
-        ("sqnr_db>-3.", ("sqnr_db", None, ">", -3.0)),
-    ],
-)
-def test_reading(expr: str, gate: tuple[str, str | None, str, float]) -> None:
-    assert parse_gate(expr) == Gate(expr, *gate)
-
-
-@pytest.mark.parametrize(
-    ("expr", "message"),
-    [
-        ("", "'' is not METRIC OP NUMBER, as in speedup>=1.5 (OP: >= <= > < ==)"),
-        ("speedup", "'speedup' is not METRIC OP NUMBER, as in speedup>=1.5 (OP: >= <= > < ==)"),
-        ("speedup=>1", "'speedup=>1' is not METRIC OP NUMBER, as in speedup>=1.5 (OP: >= <= > < ==)"),
-        ("speedup!=1", "'speedup!=1' is not METRIC OP NUMBER, as in speedup>=1.5 (OP: >= <= > < ==)"),
-        ("speedup>=fast", "'fast' is not a number"),
-        ("speedup>=nan", "'nan' is not a number"),
-        ("speedup>=1e999", "'1e999' is not a number"),
-        ("speedup[]>=1", "no profile between the brackets of 'speedup[]>=1', as in speedup[local]"),
-        ("top1_dorp<=0", "unknown metric 'top1_dorp', did you mean 'top1_drop'?"),
-        ("sqnr_db[local]>=30", "'sqnr_db' does not depend on a profile; write 'sqnr_db>=30'"),
-        ("flops<=1", f"unknown metric 'flops' (known: {', '.join(sorted(METRICS))})"),
-    ],
-)
-def test_what_is_no_gate(expr: str, message: str) -> None:
-    with pytest.raises(RecipeError) as caught:
-        parse_gate(expr)
-    assert caught.value.message == f"--gate: {message}"
-
-
-@given(st.text(alphabet="speduptqnr_b[]<>=10.e-+ \x00", max_size=20) | st.text(max_size=20))
-def test_any_text_is_a_gate_or_a_recipe_error(expr: str) -> None:
-    try:
-        gate = parse_gate(expr)
-    except RecipeError:
-        return
-    assert gate.metric in METRICS
-    assert math.isfinite(gate.bound)
 
 
 @pytest.mark.parametrize(
@@ -110,12 +62,12 @@ def test_nan_never_passes(op: str) -> None:
 def test_profiles(
     expr: str, by_profile: Mapping[str, float | None], value: float | None, passed: bool, reason: str
 ) -> None:
-    assert one(expr, by_profile) == GateResult(expr, value, passed, reason)
+    assert one(expr, by_profile) == GateResult(expr, value, passed, reason, read_gate(expr).bound.offset)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_what_was_not_measured_does_not_pass(metric: str) -> None:
-    gate = parse_gate(f"{metric}>=0")
+    gate = read_gate(f"{metric}>=0")
     for values in ({}, {metric: None}):
         (result,) = check([gate], values)
         assert (result.value, result.passed) == (None, False)
@@ -127,3 +79,56 @@ def test_top1_drop_without_labels_says_what_to_do() -> None:
         one("top1_drop<=0", None).reason
         == "needs labelled data: give evaluation.data in the recipe, or --eval"
     )
+
+
+# --- against a baseline -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expr", "value", "baseline", "passed", "bound"),
+    [
+        ("size_bytes<=1.05*baseline", 104.0, 100.0, True, 105.0),
+        ("size_bytes<=1.05*baseline", 106.0, 100.0, False, 105.0),
+        ("size_bytes<=baseline+10", 110.0, 100.0, True, 110.0),
+        ("sqnr_db>=baseline-3", 37.5, 40.0, True, 37.0),
+        ("sqnr_db>=baseline-3", 36.5, 40.0, False, 37.0),
+        ("top1_drop<=baseline", -0.01, -0.02, False, -0.02),
+        ("sqnr_db==baseline", math.inf, math.inf, True, math.inf),
+        ("sqnr_db>=0.9*baseline", 80.0, math.inf, False, math.inf),
+    ],
+)
+def test_a_number_against_an_earlier_one(
+    expr: str, value: float, baseline: float, passed: bool, bound: float
+) -> None:
+    result = one(expr, value, baseline)
+    assert (result.value, result.passed) == (value, passed)
+    assert result.bound == pytest.approx(bound)
+    assert result.reason == ("" if passed else f"{read_gate(expr).metric} is {value:g}, the bound {bound:g}")
+
+
+@pytest.mark.parametrize(
+    ("now", "decides", "bound"),
+    [
+        ({"local": 1.0, "pi": 19.0}, 19.0, 20.0),  # 5 % below its bound, the other half
+        ({"local": 1.99, "pi": 10.0}, 1.99, 2.0),
+        ({"local": 2.2, "pi": 21.0}, 2.2, 2.0),
+        ({"local": 2.2, "pi": 30.0}, 30.0, 20.0),
+    ],
+)
+def test_of_several_profiles_the_worst_against_its_own_baseline_decides(
+    now: Mapping[str, float], decides: float, bound: float
+) -> None:
+    result = one("latency_ms<=2*baseline", now, {"local": 1.0, "pi": 10.0})
+    assert (result.value, result.bound, result.passed) == (decides, bound, decides <= bound)
+
+
+@pytest.mark.parametrize("baseline", [None, {}, {"pi": 1.0}, {"local": None}])
+def test_what_the_baseline_has_not_is_not_met(baseline: Value) -> None:
+    result = one("latency_ms[local]<=baseline", {"local": 1.0}, baseline)
+    assert result == GateResult(
+        result.expr, None, False, "the baseline has no latency_ms to compare with", None
+    )
+
+
+def test_nothing_times_infinity_is_no_bound() -> None:
+    assert not one("sqnr_db>=0*baseline", 40.0, math.inf).passed

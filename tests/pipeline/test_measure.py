@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from onnx_pare.graph.save import write_model
-from onnx_pare.pipeline.gates import METRICS
+from onnx_pare.pipeline.metrics import METRICS
 from onnx_pare.pipeline.plan import Job
 from onnx_pare.pipeline.recipe import load_recipe
 from onnx_pare.pipeline.report import Report

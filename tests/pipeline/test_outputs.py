@@ -25,11 +25,12 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     proto = onnx.parser.parse_model(NET)
     proto.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.float32), "w"))
     onnx.save(proto, "net.onnx", save_as_external_data=True, location="w", size_threshold=0)
-    for name in ("cal.npz", "val.npz"):
+    for name in ("cal.npz", "val.npz", "old.json"):
         Path(name).touch()
     Path("r.yaml").write_text("{version: 1, passes: [simplify], calibration: {data: cal.npz}}")
     recipe = load_recipe("r.yaml", ["evaluation.data=val.npz"])
-    return Job(Path("net.onnx"), recipe, Path("out.onnx"), also_writes=(Path("report.json"),), overwrite=True)
+    files = {"output": Path("out.onnx"), "also_writes": (Path("report.json"),), "baseline": Path("old.json")}
+    return Job(Path("net.onnx"), recipe, overwrite=True, **files)
 
 
 def test_new_files_in_a_folder_that_takes_them(job: Job) -> None:
@@ -38,7 +39,7 @@ def test_new_files_in_a_folder_that_takes_them(job: Job) -> None:
     assert sorted(Path().iterdir()) == before
 
 
-@pytest.mark.parametrize("name", ["net.onnx", "w", "r.yaml", "cal.npz", "val.npz"])
+@pytest.mark.parametrize("name", ["net.onnx", "w", "r.yaml", "cal.npz", "val.npz", "old.json"])
 def test_what_is_read_is_not_written(job: Job, name: str) -> None:
     link = Path("link")
     link.symlink_to(name)
@@ -53,6 +54,11 @@ def test_what_is_read_is_not_written(job: Job, name: str) -> None:
 def test_two_outputs_at_one_place(job: Job, name: str) -> None:
     with pytest.raises(OutputError, match=r"of the output|is the output"):
         check_outputs(replace(job, also_writes=(Path(name),)))
+
+
+def test_two_reports_at_one_place(job: Job) -> None:
+    with pytest.raises(OutputError, match=r"x\.xml: is another output"):
+        check_outputs(replace(job, also_writes=(Path("x.xml"), Path(".", "x.xml"))))
 
 
 def test_only_the_model_needs_leave_to_overwrite(job: Job) -> None:

@@ -56,7 +56,7 @@ def test_a_full_recipe(tmp_path: Path) -> None:
     assert recipe.preprocessing.mean == (1.0, 2.5, 3.0)
     assert recipe.preprocessing.crop == (224, 224)
     assert recipe.benchmark.profiles == ("local", "boards/mine.yaml")
-    assert [(gate.metric, gate.bound) for gate in recipe.conditions] == [
+    assert [(gate.metric, gate.bound.offset) for gate in recipe.conditions] == [
         ("top1_drop", 0.01),
         ("speedup", 1.5),
     ]

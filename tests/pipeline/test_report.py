@@ -9,7 +9,9 @@ import pytest
 
 from onnx_pare.bench.fidelity import Fidelity
 from onnx_pare.graph.signature import Port, Signature
+from onnx_pare.pipeline.baseline import Compared
 from onnx_pare.pipeline.gates import GateResult
+from onnx_pare.pipeline.machine import Machine
 from onnx_pare.pipeline.report import ModelFile, PassRecord, Report
 
 IDENTICAL = Fidelity(
@@ -45,9 +47,10 @@ def report() -> Report:
         fidelity=IDENTICAL,
         accuracy=None,
         latency=(),
-        gates=(GateResult("sqnr_db>=10", math.inf, True),),
+        gates=(GateResult("sqnr_db>=10", math.inf, True, bound=10),),
         warnings=("w",),
         output=file,
+        machine=Machine("a CPU", 2, "1.0"),
         seconds=1.23456,
         peak_rss_bytes=5,
     )
@@ -58,7 +61,24 @@ def test_there_is_nothing_json_cannot_say(report: Report):
     assert found["fidelity"]["sqnr_db"] == 200
     assert found["fidelity"]["max_abs_error"] is None
     assert found["passes"][0]["sqnr_db"] == 200
-    assert found["gates"] == [{"expr": "sqnr_db>=10", "value": 200, "passed": True, "reason": ""}]
+    gate = {"expr": "sqnr_db>=10", "value": 200, "bound": 10, "passed": True, "reason": ""}
+    assert found["gates"] == [gate]
+
+
+def test_an_infinite_bound_is_that_of_identical_outputs(report: Report):
+    gate = GateResult("sqnr_db>=baseline", 40, False, "", math.inf)
+    assert replace(report, gates=(gate,)).to_json()["gates"][0]["bound"] == 200
+
+
+def test_what_it_was_compared_with(report: Report):
+    assert report.to_json()["baseline"] is None
+    compared = Compared(Path("old.json"), "0.1", "11", ("threads 1, here 2",), ("w",))
+    assert replace(report, baseline=compared).to_json()["baseline"] == {
+        "path": "old.json",
+        "tool_version": "0.1",
+        "model_sha256": "11",
+        "differences": ["threads 1, here 2"],
+    }
 
 
 def test_ports_keep_symbols_and_unknowns(report: Report):

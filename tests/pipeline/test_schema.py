@@ -129,6 +129,8 @@ def test_shipped_recipes_conform(name: str) -> None:
         ("passes: [simplify]\nbenchmark: {runs: true}", False),
         ("passes: [simplify]\ngates: ['speedup[pi]>=1', size_ratio<.5]", True),
         ("passes: [simplify]\ngates: ['size_ratio[pi]>=1']", False),
+        ("passes: [simplify]\ngates: ['speedup[pi]>=0.9 * baseline', size_ratio<=baseline+.5]", True),
+        ("passes: [simplify]\ngates: ['size_ratio<=baseline/2']", False),
         ("passes: [simplify]\ngates: [sped>=1]", False),
         ("passes: [simplify]\nevaluation: {}", False),
         ("passes: [simplify]\nevaluation: {data: x}", True),

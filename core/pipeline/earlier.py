@@ -1,0 +1,109 @@
+"""The report of an earlier run, read from its JSON: the part that can be compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from onnx_pare.documents.document import Document, Place, show
+from onnx_pare.documents.explain import explain
+from onnx_pare.documents.json_object import read_object
+from onnx_pare.documents.section import validate
+from onnx_pare.errors import ReportError
+from onnx_pare.pipeline.machine import Machine
+from onnx_pare.pipeline.report import SCHEMA
+
+NOUN = "report of onnx-pare"
+# larger ones are not from here, and their ratios are no floats
+Count = Annotated[int, Field(ge=0, le=1 << 62)]
+Milliseconds = Annotated[float, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """Base of all parts: other types are errors, keys that are not looked at may be any."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Tool(Part):
+    """Who wrote it."""
+
+    version: str
+
+
+class Model(Part):
+    """The model it is about."""
+
+    sha256: str
+
+
+class Costs(Part):
+    """What a model costs."""
+
+    size_bytes: Count
+    params: Count
+    macs: Count
+    peak_activation_bytes: Count
+
+
+class Fidelity(Part):
+    """The outputs against the original's."""
+
+    top1_agreement: float | None
+    sqnr_db: float | None
+
+
+class Accuracy(Part):
+    """Accuracy on labelled data."""
+
+    before: float
+    after: float
+
+
+class Latency(Part):
+    """Latency on one profile."""
+
+    profile: str
+    kind: Literal["measured", "predicted"]
+    after_ms: Milliseconds
+    speedup: float
+
+
+class EarlierReport(Part):
+    """What gates may compare with, and what it was found on; `machine` is missing in early versions."""
+
+    tool: Tool
+    model: Model
+    recipe: dict[str, Any]
+    before: Costs
+    after: Costs
+    fidelity: Fidelity
+    accuracy: Accuracy | None
+    latency: tuple[Latency, ...]
+    machine: Machine | None = None
+
+
+def read_report(path: Path) -> EarlierReport:
+    """Read the report at `path`.
+
+    Raises:
+        ReportError: There is none, or it is none, of another version, or damaged.
+    """
+    data = read_object(path, NOUN, ReportError)
+    schema = data.get("schema")
+    if schema != SCHEMA:
+        said = "has no schema" if schema is None else f"its schema is {show(schema)}"
+        raise ReportError(
+            f"{path}: not a {NOUN} that can be compared with: {said}, not '{SCHEMA}'",
+            hint="Give the file that `optimize --report-json` wrote.",
+        )
+    known = {key: data[key] for key in EarlierReport.model_fields if key in data}
+    try:
+        return validate(EarlierReport, known)
+    except RecursionError as error:
+        raise ReportError(f"{path}: nests too deeply; not a {NOUN}") from error
+    except ValidationError as error:
+        lines = explain(error, Document(known, Place(str(path))), lambda keys: ())
+    raise ReportError("\n".join(lines), hint=f"This is no {NOUN}, or a damaged one.")

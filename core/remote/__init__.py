@@ -1,0 +1,1 @@
+"""What URLs name, fetched to local files and put back."""

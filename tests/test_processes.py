@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from onnx_pare import processes
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+SLEEP = "import time; held = b'x' * (50 << 20); print('up', flush=True); time.sleep(60)"
+PARENT = f"""
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], stdout=subprocess.PIPE, start_new_session=True)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def start() -> tuple[subprocess.Popen[str], int]:
+    """Return a process and the number of its child, which holds 50 MiB."""
+    process = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+def test_a_family_is_counted_and_ended_together() -> None:
+    process, child = start()
+    try:
+        assert list(processes.family(process.pid)) == [process.pid, child]
+        assert processes.memory_bytes(process.pid) > 50 << 20
+    finally:
+        processes.kill_family(process.pid)
+    assert process.wait(10) != 0
+    assert not _runs(child)
+
+
+def test_those_who_ended_do_not_matter() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    processes.kill_family(process.pid)
+    assert processes.memory_bytes(process.pid) == 0
+
+
+def test_a_child_dies_with_its_parent() -> None:
+    code = (
+        "from onnx_pare import processes; import os; processes.die_with(os.getppid()); processes.die_first();"
+    )
+    parent = f"""
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {code + SLEEP!r}], stdout=subprocess.PIPE, text=True)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    assert not _runs(child)
+
+
+def test_what_a_process_asked_for() -> None:
+    before = processes.allocated_bytes(os.getpid())
+    held = bytearray(64 << 20)
+    assert processes.allocated_bytes(os.getpid()) - before >= 60 << 20
+    del held
+
+
+def _runs(pid: int) -> bool:
+    """Return whether a process is still there a moment later; a zombie is none."""
+    import time
+
+    for _ in range(100):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    return False
+        except FileNotFoundError:
+            return False
+        time.sleep(0.05)
+    return True
