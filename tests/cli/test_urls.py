@@ -176,11 +176,15 @@ def test_what_has_not_changed_is_not_fetched(
     fetch = store.fetch
     monkeypatch.setattr(store, "fetch", lambda url, *more: (fetched.append(url), fetch(url, *more)))
     assert "4 unchanged" in command(*batch).out
-    assert fetched == ["memory://zoo/apart.onnx", "memory://zoo/deep/w.bin"]  # the two may differ by one
+    apart = [
+        "memory://zoo/apart.onnx",
+        "memory://zoo/deep/w.bin",
+    ]  # its store says nothing of the two together
+    assert sorted(fetched) == apart
     zoo.pipe("/zoo/net.onnx", zoo.cat("/zoo/net.onnx"))
     assert "4 unchanged" in command(*batch).out
-    assert fetched[2:] == ["memory://zoo/apart.onnx", "memory://zoo/deep/w.bin", "memory://zoo/net.onnx"]
-    assert "1 unchanged" in command(*batch, "--seed", "1").out
+    assert sorted(fetched[2:]) == [*apart, NET]
+    assert "unchanged" not in command(*batch, "--seed", "1").out
 
 
 def test_a_batch_goes_on_on_another_machine(
