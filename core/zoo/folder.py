@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +21,8 @@ STATE = ".onnx-pare"
 SUMMARY = "summary.json"
 ROOM_BYTES = 1 << 20
 _SCRATCH_PREFIX = "onnx-pare-zoo-"
+# a folder that a command keeps all its temporary files in; what `tempfile` puts behind a prefix
+_PRIVATE_PREFIX, _RANDOM = "onnx-pare-", "[a-z0-9_]{8}"
 
 
 class OutputFolder:
@@ -136,6 +140,16 @@ def _remove_scratch(note: Path) -> None:
     if not note.is_file():
         return
     folder = Path(note.read_text(encoding="utf-8", errors="replace")[:4096])
-    ours = folder.name.startswith(_SCRATCH_PREFIX) and folder.parent == Path(tempfile.gettempdir())
-    if ours and folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid():
-        shutil.rmtree(folder, ignore_errors=True)
+    if _ours(folder, f"{_SCRATCH_PREFIX}{_RANDOM}"):
+        around = folder.parent
+        shutil.rmtree(around if _ours(around, f"{_PRIVATE_PREFIX}{_RANDOM}") else folder, ignore_errors=True)
+
+
+def _ours(folder: Path, pattern: str) -> bool:
+    """Return whether a folder is one that a command of this user made for its temporary files."""
+    try:
+        status = folder.lstat()
+    except (OSError, ValueError):  # ValueError: a null character
+        return False
+    private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
+    return private and status.st_uid == os.getuid() and bool(re.fullmatch(pattern, folder.name))
