@@ -39,6 +39,7 @@ class Record(Section):
         kind: Why it failed; None if it did not.
         reason: The same in one line; or why it was skipped.
         key: See `identity.key`.
+        origin: See `identity.origin`; empty if the model is local, or has other files beside it.
         report: Where its report lies, below the output folder; None unless it is done.
         output: What was written; of a model that failed, what an earlier run left in its place.
         size_ratio: File size after over before.
@@ -57,6 +58,7 @@ class Record(Section):
     kind: Kind | None = None
     reason: str = ""
     key: str = ""
+    origin: str = ""
     report: str | None = None
     output: Output | None = None
     size_ratio: float | None = None
