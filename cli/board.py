@@ -45,8 +45,8 @@ class Board:
         self._done += 1
         if self._bars is not None and self._all is not None:
             self._bars.advance(self._all)
-        failed = record.kind is not None
-        if failed or (self._lines and self._bars is None):
+        bad = record.kind is not None or not record.gates_passed
+        if bad or (self._lines and self._bars is None):
             console.err().print(f"[{self._done}/{self._total}] {_line(record)}", markup=False)
 
     def hear(self, worker: int, model: str, event: Mapping[str, Any]) -> None:
@@ -135,7 +135,8 @@ def _line(record: Record) -> str:
     gains = [] if not record.size_ratio else [f"{1 / record.size_ratio:.2f}× smaller"]
     gains += [f"{gain:.2f}× faster on {profile}" for profile, gain in record.speedup.items() if gain]
     seconds = duration(record.seconds * 1e3)
-    return f"{record.status.value:<7} {record.model}  {', '.join([*gains, seconds])}"
+    gates = [] if record.gates_passed else ["gate not met"]
+    return f"{record.status.value:<7} {record.model}  {', '.join([*gates, *gains, seconds])}"
 
 
 def _short(model: str, width: int) -> str:

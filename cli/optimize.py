@@ -198,26 +198,24 @@ def optimize(
         verbose=verbose,
         bars=not (no_progress or quiet),
     )
-    if wanted.batch_flags or is_batch(wanted.models):
-        many.run(wanted)
-    else:
-        _one(wanted)
+    reports = wanted.reports
+    with nullcontext() if dry_run else reports.failures(wanted.models, wanted.output):
+        if wanted.batch_flags or is_batch(wanted.models):
+            many.run(wanted)
+        else:
+            _one(wanted)
 
 
 def _one(wanted: Wanted) -> None:
     """Run one model, or say what the run would do."""
     from onnx_pare.remote.stage import staged
 
-    reports = wanted.reports
-    with (
-        nullcontext() if wanted.dry_run else reports.failures(wanted.models, wanted.output),
-        staged() as stage,
-    ):
+    with staged() as stage:
         job = _job(wanted, _recipe(wanted.given), stage)
         if wanted.dry_run:
             _dry_run(job, wanted.silent, stage)
         else:
-            run_job(job, reports, silent=wanted.silent, bars=wanted.bars, stage=stage)
+            run_job(job, wanted.reports, silent=wanted.silent, bars=wanted.bars, stage=stage)
 
 
 def run_job(job: Job, reports: Reports, *, silent: bool, bars: bool, stage: Stage) -> None:

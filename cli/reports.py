@@ -113,10 +113,14 @@ class Reports:
 
 
 def _entry(record: Record, folder: OutputFolder) -> Entry:
-    """Return what a record and the report it names say of a model."""
+    """Return what a record and the report it names say of a model; one that lost its report has failed."""
+    from onnx_pare.errors import InputError
     from onnx_pare.pipeline.junit import Entry
 
-    report = None if record.report is None else folder.read_report(record.report)
+    try:
+        report = None if record.report is None else folder.read_report(record.report)
+    except InputError as error:
+        return Entry(record.model, record.seconds, status="failed", reason=error.message, kind="report")
     return Entry(
         record.model,
         record.seconds,

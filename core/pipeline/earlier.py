@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from onnx_pare.documents.document import Document, Place, show
 from onnx_pare.documents.explain import explain
-from onnx_pare.documents.json_object import read_object
+from onnx_pare.documents.json_input import read_json
 from onnx_pare.documents.section import validate
 from onnx_pare.errors import ReportError
 from onnx_pare.pipeline.machine import Machine
@@ -86,24 +86,32 @@ class EarlierReport(Part):
 
 
 def read_report(path: Path) -> EarlierReport:
-    """Read the report at `path`.
+    """Read what can be compared with of the report at `path`.
 
     Raises:
         ReportError: There is none, or it is none, of another version, or damaged.
     """
-    data = read_object(path, NOUN, ReportError)
-    schema = data.get("schema")
-    if schema != SCHEMA:
-        said = "has no schema" if schema is None else f"its schema is {show(schema)}"
-        raise ReportError(
-            f"{path}: not a {NOUN} that can be compared with: {said}, not '{SCHEMA}'",
-            hint="Give the file that `optimize --report-json` wrote.",
-        )
+    data = read_values(path)
     known = {key: data[key] for key in EarlierReport.model_fields if key in data}
     try:
         return validate(EarlierReport, known)
-    except RecursionError as error:
-        raise ReportError(f"{path}: nests too deeply; not a {NOUN}") from error
     except ValidationError as error:
         lines = explain(error, Document(known, Place(str(path))), lambda keys: ())
     raise ReportError("\n".join(lines), hint=f"This is no {NOUN}, or a damaged one.")
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read the JSON values of the report at `path`, whatever they are.
+
+    Raises:
+        ReportError: There is none, or it is none, or of another version.
+    """
+    data = read_json(path, noun=NOUN, error=ReportError)
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != SCHEMA:
+        said = "has no schema" if schema is None else f"its schema is {show(schema)}"
+        raise ReportError(
+            f"{path}: not a {NOUN} that can be read: {said}, not '{SCHEMA}'",
+            hint="Give the file that `optimize --report-json` wrote.",
+        )
+    return dict(data)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import onnx
 import onnx.helper
@@ -112,6 +113,70 @@ def test_all_well_is_0_and_a_gate_not_met_is_1(command: Command, zoo: Path) -> N
     arguments = ("optimize", "zoo/a.onnx", "zoo/deep/b.onnx", "-c", "r.yaml", "-o", "out")
     assert command(*arguments).code == 0
     assert command(*arguments, "--gate", "size_ratio<=0.01").code == 1
+
+
+@pytest.mark.parametrize("flags", [("-q",), ("--report-json", "-")])
+def test_models_that_do_not_meet_their_gates_are_named(
+    command: Command, zoo: Path, flags: tuple[str, ...]
+) -> None:
+    (zoo / "zoo" / "broken.onnx").unlink()
+    ran = command("optimize", "zoo", "-c", "r.yaml", "-o", "out", "--gate", "size_bytes<=1", *flags)
+    assert ran.code == 1
+    assert "ok      a.onnx  gate not met, " in ran.err
+    again = command("optimize", "zoo", "-c", "r.yaml", "-o", "out", "--gate", "size_bytes<=1", "-q")
+    assert (again.code, again.err.count("gate not met")) == (1, ran.err.count("gate not met"))
+
+
+# --- JUnit --------------------------------------------------------------------------------------------------
+
+JUNIT = ("--report-junit", "j.xml")
+
+
+def suites(path: str = "j.xml") -> dict[str, list[str]]:
+    """Return what is wrong or left out in the suite of each model."""
+    found = ElementTree.parse(path).getroot()
+    marks = ("failure", "error", "skipped")
+    return {suite.attrib["name"]: [one.tag for one in suite.iter() if one.tag in marks] for suite in found}
+
+
+def test_a_suite_for_every_model(command: Command, zoo: Path) -> None:
+    run = ("optimize", "zoo", "-c", "r.yaml", "-o", "out", "-q", *JUNIT)
+    assert command(*run, "--gate", "size_bytes<=1").code == 4
+    first = Path("j.xml").read_bytes()
+    assert suites() == {"a.onnx": ["failure"], "broken.onnx": ["error"], "deep/b.onnx": ["failure"]}
+    assert command(*run, "--gate", "size_bytes<=1").code == 4
+    assert Path("j.xml").read_bytes() == first, "a batch that does nothing reports what was done"
+
+
+def test_a_report_that_was_lost_is_an_error_of_its_model(command: Command, zoo: Path) -> None:
+    run = ("optimize", "zoo", "-c", "r.yaml", "-o", "out", "-q", *JUNIT)
+    assert command(*run).code == 4
+    (zoo / "out" / "a.onnx.report.json").unlink()
+    (zoo / "out" / "deep" / "b.onnx.report.json").write_text("[]")
+    assert command(*run).code == 4
+    assert suites() == {"a.onnx": ["error"], "broken.onnx": ["error"], "deep/b.onnx": ["error"]}
+
+
+def test_a_batch_that_does_not_begin(command: Command, zoo: Path) -> None:
+    assert command("optimize", "zoo", "-c", "none", "-o", "out", *JUNIT).code == 2
+    assert suites() == {"zoo": ["error"]}
+    (error,) = ElementTree.parse("j.xml").iter("error")
+    assert error.attrib["message"] == "'none': no such recipe"
+
+
+def test_the_reports_of_the_last_batch_as_baselines(command: Command, zoo: Path) -> None:
+    (zoo / "zoo" / "broken.onnx").unlink()
+    run = ("optimize", "zoo", "-c", "r.yaml", "-q")
+    assert command(*run, "-o", "old").code == 0
+    gate = ("--gate", "size_bytes<=baseline", "--baseline", "old")
+    assert command(*run, "-o", "new", *gate).code == 0
+    (zoo / "old" / "a.onnx.report.json").unlink()
+    ran = command(*run, "-o", "new", *gate, *JUNIT)
+    assert (ran.code, suites()) == (4, {"a.onnx": ["error"], "deep/b.onnx": []})
+    assert "old/a.onnx.report.json: no such file" in ran.err
+
+
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_list_from_stdin(command: Command, zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

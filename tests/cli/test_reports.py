@@ -9,9 +9,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from onnx_pare.cli import reports
 from onnx_pare.cli.units import plain
-from onnx_pare.errors import PassError
+from onnx_pare.errors import PassError, ReportError
 from onnx_pare.passes import base
+from onnx_pare.zoo.folder import OutputFolder
+from onnx_pare.zoo.remote_folder import RemoteFolder
 
 RUN = ("optimize", "net.onnx", "-c", "r.yaml")
 JUNIT = ("--report-junit", "j.xml")
@@ -114,6 +117,14 @@ def test_the_default_output_is_not_taken_for_a_report(command: Any, folder: Path
     assert Path("net.r.onnx").read_bytes() == before
 
 
+def test_a_report_in_an_output_folder_at_a_url(memory: Any, tmp_path: Path) -> None:
+    memory.pipe("/out/a.onnx.report.json", b'{"schema": "onnx-pare/report/1", "seed": 7}')
+    folder = RemoteFolder("memory://out", OutputFolder(tmp_path, tmp_path))
+    assert reports._report("a.onnx.report.json", folder)["seed"] == 7
+    with pytest.raises(ReportError, match=r"memory://out/b\.onnx\.report\.json"):
+        reports._report("b.onnx.report.json", folder)
+
+
 # --- baselines ----------------------------------------------------------------------------------------------
 
 
@@ -172,8 +183,8 @@ def test_latency_measured_here_and_by_another_machine(command: Any, folder: Path
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "old.json: cannot be read: No such file or directory"),
-        ("not JSON", "old.json: not JSON"),
+        (None, "old.json: no such file"),
+        ("not JSON", "old.json:1:1: not valid JSON"),
         ("{}", "old.json: not a report of onnx-pare"),
     ],
 )

@@ -41,7 +41,7 @@ def test_keys_of_later_versions_do_no_harm_and_missing_machines_neither(tmp_path
 
 
 WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
-    (lambda data: data.pop("schema"), "not a report of onnx-pare that can be compared with: has no schema"),
+    (lambda data: data.pop("schema"), "not a report of onnx-pare that can be read: has no schema"),
     (lambda data: data.update(schema="onnx-pare/report/2"), "its schema is 'onnx-pare/report/2', not"),
     (lambda data: data.update(schema=["x"] * 1000), "its schema is a list, not"),
     (lambda data: data.pop("after"), "key 'after' is missing"),
@@ -49,6 +49,7 @@ WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda data: data["after"].update(macs="1"), "after.macs: should be a whole number, not '1'"),
     (lambda data: data["after"].update(macs=-1), "after.macs: should be at least 0, not -1"),
     (lambda data: data["after"].update(macs=10**400), "after.macs: should be"),
+    (lambda data: data.clear(), "has no schema"),
     (lambda data: data["latency"][0].update(kind="guessed"), "latency[0].kind: should be 'measured' or 'pr"),
     (lambda data: data["latency"][0].update(after_ms=-1.0), "latency[0].after_ms: should be at least 0"),
     (lambda data: data.update(latency={"local": 1}), "latency: should be a list, not a mapping"),
