@@ -13,6 +13,8 @@ from typing import Any
 
 # what ends a run from outside; the exit code is 128 and the number, so 130 for Ctrl-C
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+# an end that has not come after so many seconds is asked for again
+AGAIN_S = 5.0
 
 
 @contextmanager
@@ -25,22 +27,61 @@ def clean() -> Iterator[None]:
     """
     handlers = {number: signal.getsignal(number) for number in _signals()}
     before = tempfile.tempdir, os.environ.get("TMPDIR")
-    root = ""
+    ending, root = _Ending(), ""
     try:
-        try:
+        with ending.kept():
             for number, handler in handlers.items():
                 if handler != signal.SIG_IGN:
-                    signal.signal(number, _ended)
+                    signal.signal(number, ending.begin)
             root = _private_folder()
             yield
-        finally:
-            _ignore_signals()
     finally:
         _restore(*before)
         if root:
             shutil.rmtree(root, ignore_errors=True)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+class _Ending:
+    """The end that a signal asks for, whatever becomes of the exception on its way.
+
+    Native code makes another exception of it (a module that is being imported), or swallows it (callbacks).
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def begin(self, number: int, frame: FrameType | None) -> None:
+        """Begin to end: the handler of SIGNALS."""
+        self._number = number
+        self._ignore()
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, self._again)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
+        raise SystemExit(128 + number)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Make sure that the block ends as the signal wants, and is not disturbed by another at its end."""
+        try:
+            yield
+        except Exception:
+            if self._number:
+                raise SystemExit(128 + self._number) from None
+            raise
+        finally:
+            self._ignore()
+            if self._number and hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _again(self, number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + self._number)
+
+    def _ignore(self) -> None:
+        for number in _signals():
+            if signal.getsignal(number) == self.begin:
+                signal.signal(number, signal.SIG_IGN)
 
 
 def _private_folder() -> str:
@@ -65,14 +106,3 @@ def _restore(tempdir: str | None, variable: str | None) -> None:
 
 def _signals() -> list[Any]:
     return [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
-
-
-def _ignore_signals() -> None:
-    for number in _signals():
-        if signal.getsignal(number) == _ended:
-            signal.signal(number, signal.SIG_IGN)
-
-
-def _ended(number: int, frame: FrameType | None) -> None:
-    _ignore_signals()
-    raise SystemExit(128 + number)

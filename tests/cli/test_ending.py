@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from onnx_pare.cli import ending
 from onnx_pare.cli.ending import clean
 
 DEMO = Path(sys.modules["onnx_pare"].__file__ or "").parent / "demo" / "digits.onnx"
@@ -133,3 +134,35 @@ def test_help_needs_no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
     with clean():
         assert tempfile.tempdir == "/nowhere/at/all"
+
+
+def test_an_end_that_became_another_error_is_one() -> None:
+    """Importing a native module makes an ImportError of any exception."""
+
+    def command() -> None:
+        with clean():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except SystemExit as error:
+                raise ImportError("initialization failed") from error
+
+    with pytest.raises(SystemExit) as caught:
+        command()
+    assert caught.value.code == 143
+
+
+def test_an_end_that_was_swallowed_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "AGAIN_S", 0.05)
+
+    def command() -> None:
+        with clean():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except SystemExit:
+                time.sleep(10)
+
+    before = time.monotonic()
+    with pytest.raises(SystemExit) as caught:
+        command()
+    assert caught.value.code == 130
+    assert time.monotonic() - before < 5

@@ -36,7 +36,7 @@ def report() -> Report:
     return Report(
         command="optimize net.onnx",
         seed=0,
-        model=ModelFile(Path("net.onnx"), "00", 332_018),
+        model=ModelFile("net.onnx", "00", 332_018),
         signature=Signature((), ()),
         opset={"": 17},
         recipe={},
@@ -55,7 +55,7 @@ def report() -> Report:
         latency=(latency(),),
         gates=(GateResult("top1_drop<=0.01", 0.003, True), GateResult("size_bytes<=100", 105_002, False)),
         warnings=("3 of 9 images do not decode: [a].png; left out",),
-        output=ModelFile(Path("out/net.int8.onnx"), "00", 105_002),
+        output=ModelFile("out/net.int8.onnx", "00", 105_002),
         machine=Machine("a CPU", 2, "1.0"),
         seconds=9.0,
         peak_rss_bytes=1,
