@@ -23,24 +23,57 @@ def clean() -> Iterator[None]:
     (mode 0700). Further signals are ignored while it is removed. Signals that the caller ignores stay
     ignored, as nohup and scripts that use & want it.
     """
-    handlers = {number: signal.getsignal(number) for number in _signals()}
+    ending = _Ending()
     before = tempfile.tempdir, os.environ.get("TMPDIR")
     root = ""
     try:
         try:
-            for number, handler in handlers.items():
-                if handler != signal.SIG_IGN:
-                    signal.signal(number, _ended)
+            ending.listen()
             root = _private_folder()
             yield
         finally:
-            _ignore_signals()
+            ending.ignore()
+    except Exception as error:
+        # native modules that are being imported turn SystemExit into errors of their own
+        if ending.received:
+            raise SystemExit(128 + ending.received) from error
+        raise
     finally:
         _restore(*before)
         if root:
             shutil.rmtree(root, ignore_errors=True)
-        for number, handler in handlers.items():
+        ending.restore()
+
+
+class _Ending:
+    """What signals do meanwhile.
+
+    Attributes:
+        received: The first signal that came, 0 if none has.
+    """
+
+    def __init__(self) -> None:
+        numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+        self.received = 0
+        self._before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+
+    def listen(self) -> None:
+        for number, handler in self._before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(number, self._end)
+
+    def ignore(self) -> None:
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.ignore()
+        self.received = number
+        raise SystemExit(128 + number)
 
 
 def _private_folder() -> str:
@@ -61,18 +94,3 @@ def _restore(tempdir: str | None, variable: str | None) -> None:
     os.environ.pop("TMPDIR", None)
     if variable is not None:
         os.environ["TMPDIR"] = variable
-
-
-def _signals() -> list[Any]:
-    return [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
-
-
-def _ignore_signals() -> None:
-    for number in _signals():
-        if signal.getsignal(number) == _ended:
-            signal.signal(number, signal.SIG_IGN)
-
-
-def _ended(number: int, frame: FrameType | None) -> None:
-    _ignore_signals()
-    raise SystemExit(128 + number)

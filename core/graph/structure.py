@@ -73,6 +73,15 @@ def _check_opsets(proto: onnx.ModelProto, path: Path) -> None:
     versions = {o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")}
     if len(versions) > 1:
         raise ModelError(f"{path}: imports its opset twice, as {' and '.join(map(str, sorted(versions)))}")
+    own = {opset.domain: opset.version for opset in proto.opset_import}
+    for function in proto.functions:
+        for opset in function.opset_import:
+            if own.get(opset.domain, opset.version) != opset.version:
+                raise ModelError(
+                    f"{path}: function '{function.name}' imports version {opset.version} of domain"
+                    f" '{opset.domain}', the model {own[opset.domain]}",
+                    hint="Export the model with one opset.",
+                )
     for version in versions:
         if version > newest:
             raise ModelError(
