@@ -73,6 +73,16 @@ def _check_opsets(proto: onnx.ModelProto, path: Path) -> None:
     versions = {o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")}
     if len(versions) > 1:
         raise ModelError(f"{path}: imports its opset twice, as {' and '.join(map(str, sorted(versions)))}")
+    own = {_plain(opset.domain): opset.version for opset in proto.opset_import}
+    for function in proto.functions:
+        for opset in function.opset_import:
+            version = own.get(_plain(opset.domain), opset.version)
+            if version != opset.version:
+                raise ModelError(
+                    f"{path}: function '{function.name}' imports version {opset.version} of domain"
+                    f" '{opset.domain}', the model {version}",
+                    hint="Export the model with one opset.",
+                )
     for version in versions:
         if version > newest:
             raise ModelError(
@@ -84,6 +94,10 @@ def _check_opsets(proto: onnx.ModelProto, path: Path) -> None:
                 f"{path}: opset {version} is not supported (known: {OLDEST_OPSET} to {newest})",
                 hint="Export the model again with a newer opset, or use onnx.version_converter.",
             )
+
+
+def _plain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
 
 
 def _check_operators(proto: onnx.ModelProto, path: Path) -> None:

@@ -64,7 +64,7 @@ def report() -> Report:
 
 def shown(report: Report, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    render.summary(report, console, [Path("r.json")])
+    render.summary(report, console, ["r.json"])
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 

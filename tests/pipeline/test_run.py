@@ -46,8 +46,8 @@ def test_the_result_lies_beside_the_model_and_loads(model: Path, tmp_path: Path)
     report = run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]")))
     assert report.output is not None
     assert report.output.path == str(tmp_path / "net.test.onnx")
-    assert report.output.sha256 == hashlib.sha256(report.output.path.read_bytes()).hexdigest()
-    kinds = {node.op_type for node in load_model(report.output.path).graph}
+    assert report.output.sha256 == hashlib.sha256(Path(report.output.path).read_bytes()).hexdigest()
+    kinds = {node.op_type for node in load_model(Path(report.output.path)).graph}
     assert "QuantizeLinear" in kinds
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "net.test.onnx", "test.yaml"]
 
