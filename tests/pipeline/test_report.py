@@ -29,7 +29,7 @@ COSTS = {"size_bytes": 10, "params": 1, "macs": 0}
 
 @pytest.fixture
 def report() -> Report:
-    file = ModelFile(Path("a.onnx"), "00", 10)
+    file = ModelFile("a.onnx", "00", 10)
     return Report(
         command="optimize a.onnx",
         seed=0,
