@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from onnx_pare.errors import OutputError
+from onnx_pare.errors import OutputError, ReportError
 from onnx_pare.graph.save import make_folder
 from onnx_pare.hw_profiles.local import local_profile_path
 from onnx_pare.remote import store, urls
@@ -41,10 +42,11 @@ class RemoteFolder(OutputFolder):
     def read_report(self, name: str) -> Mapping[str, Any]:
         """Return the report of this name, as JSON values."""
         from onnx_pare.pipeline.earlier import read_values
-        from onnx_pare.remote.stage import staged
 
-        with staged(scratch=self.scratch) as stage:
-            return read_values(stage.data(self.target(name)))
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            path = Path(folder) / "report.json"
+            store.fetch(self.target(name), path, ReportError)
+            return read_values(path)
 
     @cached_property
     def _there(self) -> frozenset[str]:

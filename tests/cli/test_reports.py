@@ -9,7 +9,6 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from onnx_pare.cli import reports
 from onnx_pare.cli.units import plain
 from onnx_pare.errors import PassError, ReportError
 from onnx_pare.passes import base
@@ -120,9 +119,9 @@ def test_the_default_output_is_not_taken_for_a_report(command: Any, folder: Path
 def test_a_report_in_an_output_folder_at_a_url(memory: Any, tmp_path: Path) -> None:
     memory.pipe("/out/a.onnx.report.json", b'{"schema": "onnx-pare/report/1", "seed": 7}')
     folder = RemoteFolder("memory://out", OutputFolder(tmp_path, tmp_path))
-    assert reports._report("a.onnx.report.json", folder)["seed"] == 7
+    assert folder.read_report("a.onnx.report.json")["seed"] == 7
     with pytest.raises(ReportError, match=r"memory://out/b\.onnx\.report\.json"):
-        reports._report("b.onnx.report.json", folder)
+        folder.read_report("b.onnx.report.json")
 
 
 # --- baselines ----------------------------------------------------------------------------------------------
