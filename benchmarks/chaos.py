@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,16 +46,16 @@ DEATH_S = 10.0
 
 @dataclass(frozen=True)
 class Batch:
-    """A zoo, its recipe, and where temporary files of the runs go."""
+    """A zoo, its recipe, where temporary files of the runs go, and the flags that say on what they run."""
 
     zoo: Path
     recipe: Path
     tmp: Path
-    jobs: int
+    on: Sequence[str]
 
     def start(self, out: Path, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
         """Start the command in a process group of its own."""
-        arguments = [str(self.zoo), "-c", str(self.recipe), "-o", str(out), "--jobs", str(self.jobs), "-q"]
+        arguments = [str(self.zoo), "-c", str(self.recipe), "-o", str(out), *self.on, "-q"]
         return subprocess.Popen(
             [*OPTIMIZE, *arguments],
             stdout=subprocess.DEVNULL,
@@ -93,7 +93,7 @@ def kill_once(batch: Batch, out: Path, after_s: float, everything: bool) -> int:
         process.wait(timeout=after_s)
     except subprocess.TimeoutExpired:
         for pid in list(_family(process.pid)) if everything else [process.pid]:
-            _kill(pid)
+            kill(pid)
     process.wait()
     process.stderr.close()  # type: ignore[union-attr]
     return len(recorded(out))
@@ -238,11 +238,22 @@ def _family(pid: int) -> Iterator[int]:
     yield from family(pid)
 
 
-def _kill(pid: int) -> None:
+def kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def prepare(folder: Path, models: int, on: Sequence[str]) -> Batch:
+    """Make a zoo of `models` small models and a broken one."""
+    for number in range(models):
+        path = folder / "zoo" / f"{number % 3}" / f"{number}.onnx"
+        zoo_models.small(path, 8 + 4 * (number % 7), 1 + number % 4, number)
+    (folder / "zoo" / "broken.onnx").write_bytes(b"no model")
+    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    (folder / "tmp").mkdir()
+    return Batch(folder / "zoo", folder / "recipe.yaml", folder / "tmp", on)
 
 
 def main() -> None:
@@ -254,13 +265,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for number in range(given.models):
-            path = folder / "zoo" / f"{number % 3}" / f"{number}.onnx"
-            zoo_models.small(path, 8 + 4 * (number % 7), 1 + number % 4, number)
-        (folder / "zoo" / "broken.onnx").write_bytes(b"no model")
-        (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
-        (folder / "tmp").mkdir()
-        batch = Batch(folder / "zoo", folder / "recipe.yaml", folder / "tmp", given.jobs)
+        batch = prepare(folder, given.models, ("--jobs", str(given.jobs)))
         good = [kills(batch, folder, given.kills, given.seed)]
         good += [full_disk(batch, folder), read_only(batch, folder)]
     print("all as it should be" if all(good) else "NOT as it should be")

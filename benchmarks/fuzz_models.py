@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def names() -> list[str]:
 def base(name: str) -> bytes:
     """Return the model as bytes."""
     if name == "digits":
-        return (ROOT / "core/demo/digits.onnx").read_bytes()
+        return (files("onnx_pare.demo") / "digits.onnx").read_bytes()
     if name in REAL:
         return (SHARED / f"{name}.onnx").read_bytes()
     proto = _MADE[name]() if name in _MADE else _weighted(TEXTS[name])

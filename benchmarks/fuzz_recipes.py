@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from pathlib import Path
+from importlib.resources import files
 from random import Random
 from typing import Any
 
 import yaml
 from fuzz_bytes import MUTATIONS as OF_BYTES
 
-CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 QUICK: dict[str, list[Any]] = {
     "int8": [{"quantize_int8": {"select": "all", "time_budget_s": 1}}],
     "int8-static": [{"quantize_int8": {"select": "all", "calibration": "minmax", "min_sqnr_db": None}}],
@@ -85,7 +84,10 @@ def mutated(rng: Random) -> tuple[str, bytes]:
     """Return what was done, and a mutated recipe."""
     how = rng.choice(["bytes", "hostile", "tree", "tree", "options", "options"])
     if how == "bytes":
-        data = rng.choice([*(path.read_bytes() for path in CONFIGS), _tree(rng).encode()])
+        shipped = sorted(files("onnx_pare.configs").iterdir(), key=lambda file: file.name)
+        data = rng.choice(
+            [f.read_bytes() for f in shipped if f.name.endswith(".yaml")] + [_tree(rng).encode()]
+        )
         kind = rng.choice(list(OF_BYTES))
         return kind, OF_BYTES[kind](rng, data)
     if how == "hostile":

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +36,7 @@ class Wanted:
     baseline: Path | None = None
     manifest: str = ""
     jobs: int | None = None
+    cluster: str = ""
     resume: bool | None = None
     retry_failed: bool = False
     timeout_s: float | None = None
@@ -53,7 +53,7 @@ class Wanted:
         """Whether a flag is given that only a batch has, or models come from stdin."""
         flags = (self.jobs, self.resume, self.timeout_s, self.memory)
         return (
-            bool(self.manifest)
+            bool(self.manifest or self.cluster)
             or self.retry_failed
             or STDIN in self.models
             or any(flag is not None for flag in flags)
@@ -147,6 +147,7 @@ def _dry_run(items: Sequence[Item], output: str, *, silent: bool) -> None:
 
 
 def _run(wanted: Wanted, items: Sequence[Item], output: str) -> Tally:
+    from onnx_pare.cli.batch_workers import open_workers
     from onnx_pare.cli.board import board
     from onnx_pare.documents.json_text import json_text
     from onnx_pare.graph.save import publish_text
@@ -159,7 +160,7 @@ def _run(wanted: Wanted, items: Sequence[Item], output: str) -> Tally:
     with open_output(output) as folder, Journal(folder.path) as journal:
         run = Run(batch, folder, journal)
         with board(len(items), bars=wanted.bars, lines=not wanted.quiet) as shown:
-            with _workers(wanted, batch, folder.scratch, shown) as workers:
+            with open_workers(wanted, batch, folder.scratch, shown) as workers:
                 _work(run, workers, shown)
             summary = run.tally()
         publish_text(json_text(summary.to_json()), folder.path / SUMMARY)
@@ -185,9 +186,12 @@ def _batch(wanted: Wanted, items: Sequence[Item]) -> Batch:
     from onnx_pare.cli.limits import limits
     from onnx_pare.zoo.batch import Batch
 
+    found = limits(wanted.timeout_s, wanted.memory, wanted.jobs or 1)
+    if wanted.cluster and wanted.memory is None:
+        found = replace(found, memory_bytes=None)  # what a worker's machine has, the worker knows
     return Batch(
         items,
-        limits(wanted.timeout_s, wanted.memory, wanted.jobs or 1),
+        found,
         seed=wanted.seed,
         overwrite=wanted.overwrite,
         resume=wanted.resume is not False,
@@ -207,21 +211,3 @@ def _baseline(wanted: Wanted) -> Path | None:
             hint="A batch is compared with the output folder of an earlier one.",
         )
     return wanted.baseline
-
-
-@contextmanager
-def _workers(wanted: Wanted, batch: Batch, scratch: Path, shown: Board) -> Iterator[Workers]:
-    """Yield the workers; they are stopped afterwards, with whatever they are at."""
-    from onnx_pare.zoo.batch import measured_threads
-    from onnx_pare.zoo.place import core_numbers, divide, measuring_lock
-    from onnx_pare.zoo.workers import LocalWorkers
-
-    threads = measured_threads(batch.items)
-    places = divide(wanted.jobs or 1, threads, core_numbers(), scratch, measuring_lock(scratch))
-    if places.note:
-        shown.note(places.note)
-    workers = LocalWorkers(places, shown.hear, scratch)
-    try:
-        yield workers
-    finally:
-        workers.close()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("onnx_pare")
 # failures that the final table spells out, of each kind
 EXAMPLES = 5
+# columns of the bar, the numbers and the time beside a text, and what a text has at least
+BESIDE_TEXT, NARROWEST = 20 + 12 + 9, 16
 
 
 class Board:
@@ -57,10 +59,15 @@ class Board:
     def _show(self, bars: Progress, worker: int, model: str, event: Mapping[str, Any]) -> None:
         if worker not in self._workers:
             self._workers[worker] = bars.add_task("", total=None)
-        texts = {"started": f"  {_short(model)}", "ended": "  idle"}
-        text = texts.get(event["event"]) or f"  {_short(model)}: {event['label']}"
+        room = max(NARROWEST, bars.console.width - BESIDE_TEXT)
+        name = _short(model, room // 2)
+        text = f"  {name}: {event['label'][: room - len(name) - 4]}" if "label" in event else f"  {name}"
         bars.update(
-            self._workers[worker], description=text, completed=event.get("done", 0), total=event.get("total")
+            self._workers[worker],
+            description=text,
+            completed=event.get("done", 0),
+            total=event.get("total"),
+            visible=event["event"] != "ended",
         )
 
 
@@ -132,5 +139,5 @@ def _line(record: Record) -> str:
     return f"{record.status.value:<7} {record.model}  {', '.join([*gates, *gains, seconds])}"
 
 
-def _short(model: str, width: int = 40) -> str:
+def _short(model: str, width: int) -> str:
     return model if len(model) <= width else f"…{model[1 - width :]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,6 @@ if TYPE_CHECKING:
 
 # a model that takes longer is most likely to hang
 TIMEOUT_S = 3600.0
-# what all workers together may take of the machine's memory
-MEMORY_SHARE = 0.9
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12} | {
     "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40
 }  # fmt: skip
@@ -27,10 +24,11 @@ def limits(timeout_s: float | None, memory: str | None, jobs: int) -> Limits:
     Raises:
         UsageError: The size is none.
     """
+    from onnx_pare.zoo.place import memory_share
     from onnx_pare.zoo.task import Limits
 
     seconds = TIMEOUT_S if timeout_s is None else timeout_s
-    memory_bytes = _share(jobs) if memory is None else size_bytes(memory, "--memory-limit")
+    memory_bytes = memory_share(jobs) if memory is None else size_bytes(memory, "--memory-limit")
     return Limits(seconds or None, memory_bytes or None)
 
 
@@ -46,12 +44,3 @@ def size_bytes(text: str, flag: str) -> int:
     if given is None:
         raise UsageError(f"{flag} {text}: is not a size", hint="For example: 4GB, 512MiB.")
     return int(float(given["number"]) * _UNITS[given["unit"].lower()])
-
-
-def _share(jobs: int) -> int | None:
-    """Return what one of `jobs` workers may take; None where the system does not tell."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
-    return int(total * MEMORY_SHARE / jobs)

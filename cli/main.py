@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from onnx_pare.cli.ending import clean
 from onnx_pare.cli.printable import printable
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 HELP = "Pare an ONNX model down to its target: smaller, faster, and proven."
 EPILOG = "Add --debug to any command for the traceback of an error."
 DEBUG = "--debug"
-# what ends a run from outside; the exit code is 128 and the number, so 130 for Ctrl-C
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 LONGEST_LINE = 1000
 
 
@@ -76,8 +74,8 @@ def _run(make: Callable[[], Callable[[], object]]) -> None:
     _prepare_streams()
     _quiet_libraries()
     try:
-        _end_on_signals()
-        make()()
+        with clean():
+            make()()
     except SystemExit as ended:
         if ended.code == 128 + signal.SIGINT:
             _say("interrupted")
@@ -121,14 +119,3 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _end_on_signals() -> None:
-    """Let each signal end the program by way of an exception, so that temporary files go."""
-    for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or started with & by a script
-            signal.signal(number, _ended)
-
-
-def _ended(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

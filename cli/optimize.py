@@ -100,6 +100,14 @@ def optimize(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Batch: models at a time.  [default: 1]", show_default=False)
     ] = None,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Batch: run on a Dask cluster: tcp://SCHEDULER:8786, or local:N to start one.",
+            show_default=False,
+        ),
+    ] = "",
     manifest: Annotated[
         str, typer.Option(metavar="PATH", help="Batch: YAML with data, shapes and recipe per model.")
     ] = "",
@@ -178,6 +186,7 @@ def optimize(
         baseline=baseline,
         manifest=manifest,
         jobs=jobs,
+        cluster=cluster,
         resume=resume,
         retry_failed=retry_failed,
         timeout_s=timeout,

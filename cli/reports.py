@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onnx_pare.pipeline.junit import Entry
@@ -118,7 +118,7 @@ def _entry(record: Record, folder: OutputFolder) -> Entry:
     from onnx_pare.pipeline.junit import Entry
 
     try:
-        report = None if record.report is None else _report(record.report, folder)
+        report = None if record.report is None else folder.read_report(record.report)
     except InputError as error:
         return Entry(record.model, record.seconds, status="failed", reason=error.message, kind="report")
     return Entry(
@@ -129,20 +129,6 @@ def _entry(record: Record, folder: OutputFolder) -> Entry:
         reason=record.reason,
         kind=record.kind.value if record.kind else "",
     )
-
-
-def _report(name: str, folder: OutputFolder) -> Mapping[str, Any]:
-    """Return a report of the output folder, be that a path or a URL."""
-    from onnx_pare.errors import ReportError
-    from onnx_pare.pipeline.earlier import read_values
-    from onnx_pare.remote import store, urls
-
-    place = folder.target(name)
-    if not urls.is_url(place):
-        return read_values(Path(place))
-    fetched = folder.scratch / "report.json"
-    store.fetch(place, fetched, ReportError)
-    return read_values(fetched)
 
 
 def _write_failure(path: Path, name: str, seconds: float, error: Exception) -> None:

@@ -13,10 +13,16 @@ _PR_SET_PDEATHSIG = 1
 _PROC = Path("/proc")
 
 
-def die_with_parent() -> None:
-    """Let the kernel kill this process when the thread that started it ends; does nothing but on Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with(parent: int) -> None:
+    """Let the kernel kill this process when its parent `parent` ends, be it by SIGKILL; on Linux only.
+
+    Strictly it is the parent's thread that started this process whose end counts (prctl(2)).
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before that
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die_first() -> None:

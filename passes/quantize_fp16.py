@@ -117,11 +117,13 @@ class QuantizeFp16(Pass):
         from onnx_pare.quantization.halves import store_halves
 
         bf16 = self.options.dtype == "bf16"
-        if not list(_stored(model, skipped, self.options.min_elements, bf16=bf16)):
+        weights = list(_stored(model, skipped, self.options.min_elements, bf16=bf16))
+        if not weights:
             said = f"no float32 weight of {self.options.min_elements} elements or more fits; left alone"
             return Outcome(model, 0, warnings=(f"quantize_fp16: {said}",))
-        model = raise_opset(model, 13) if bf16 else model
-        weights = list(_stored(model, skipped, self.options.min_elements, bf16=bf16))
+        if bf16:
+            model = raise_opset(model, 13)
+            weights = list(_stored(model, skipped, self.options.min_elements, bf16=bf16))
         flaws = set(type_conflicts(model))
         written = store_halves(model, ir.DataType.BFLOAT16 if bf16 else ir.DataType.FLOAT16, weights)
         try:

@@ -45,7 +45,9 @@ def test_those_who_ended_do_not_matter() -> None:
 
 
 def test_a_child_dies_with_its_parent() -> None:
-    code = "from onnx_pare import processes; processes.die_with_parent(); processes.die_first();"
+    code = (
+        "from onnx_pare import processes; import os; processes.die_with(os.getppid()); processes.die_first();"
+    )
     parent = f"""
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", {code + SLEEP!r}], stdout=subprocess.PIPE, text=True)

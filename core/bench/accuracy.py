@@ -17,7 +17,8 @@ from onnx_pare.bench.outputs import class_output, class_scores, fed_rows
 from onnx_pare.bench.outputs import top1 as top1_of
 from onnx_pare.bench.runner import Runner
 from onnx_pare.errors import DataError, ModelError
-from onnx_pare.graph.session import Feeds
+from onnx_pare.graph.runnable import is_large
+from onnx_pare.graph.session import HUNGRY, Feeds
 from onnx_pare.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def top1(
         ModelError: The model does not load or run, or has no output that looks like a classifier's.
         DataError: There are no samples, or a label is no class of the model.
     """
-    runner = Runner(path, threads=threads)
+    runner = Runner(path, threads=threads, without=HUNGRY if is_large(path) else ())
     size = batch or (1 if mixes_samples(path) else _batch_that_fits(labelled))
     labels, right, seen = labelled.labels, 0, 0
     with (progress or Silent()).task(f"accuracy of {path.name}", len(labels)) as advance:

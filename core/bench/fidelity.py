@@ -20,7 +20,7 @@ from onnx_pare.bench.runner import Runner
 from onnx_pare.bench.tally import OutputFidelity, Tally, json_db, json_number
 from onnx_pare.errors import DataError, ModelError
 from onnx_pare.graph.runnable import is_large
-from onnx_pare.graph.session import Feeds
+from onnx_pare.graph.session import HUNGRY, Feeds
 from onnx_pare.progress import Advance, Progress, Silent
 
 if TYPE_CHECKING:
@@ -126,41 +126,43 @@ class Reference:
         """
         comparison = _Comparison()
         with (progress or Silent()).task(f"comparing {candidate.name}", self._limit) as advance:
-            for block in self._blocks(is_large(self.path, candidate)):
-                self._run(candidate, block, comparison, advance)
+            large = is_large(self.path, candidate)
+            for block in self._blocks(large):
+                runner = Runner(candidate, threads=self._threads, without=HUNGRY if large else ())
+                self._add(runner, block, comparison, advance)
+                del runner  # before the reference is loaded for the next block
         if not comparison.samples:
             raise DataError(f"{self._samples.source}: no samples to compare on")
         return comparison.result(self._samples.random)
 
-    def _run(
-        self, candidate: Path, block: Iterable[Expected], comparison: _Comparison, advance: Advance
+    def _add(
+        self, runner: Runner, block: Iterable[Expected], comparison: _Comparison, advance: Advance
     ) -> None:
-        runner = Runner(candidate, threads=self._threads)
         for feeds, count, expected in block:
             comparison.name(self._shared_outputs(runner))
             comparison.add(expected, runner.run(feeds, self._names), fed_rows(feeds), count)
             advance(count)
 
-    def _blocks(self, apart: bool) -> Iterator[Iterable[Expected]]:
-        """Yield all samples at one time, computed as they are asked for; or, if `apart`, blocks of them.
+    def _blocks(self, large: bool) -> Iterator[Iterable[Expected]]:
+        """Yield all samples at one time, computed as they are asked for; of large models, blocks of them.
 
-        While a block is looked at, the reference is not loaded.
+        While such a block is looked at, the reference is not loaded.
         """
         batches = enumerate(limited(self._samples.batches(1), self._limit))
-        if not apart:
-            yield self._expected(batches)
+        if not large:
+            yield self._expected(batches, large)
             return
-        while block := _as_many(self._expected(batches)):
+        while block := _as_many(self._expected(batches, large)):
             yield block
 
-    def _expected(self, batches: Iterator[tuple[int, tuple[Feeds, int]]]) -> Iterator[Expected]:
+    def _expected(self, batches: Iterator[tuple[int, tuple[Feeds, int]]], large: bool) -> Iterator[Expected]:
         """Yield feeds, the samples that count in them, and the reference's outputs for them."""
         runner = None
         for index, (feeds, count) in batches:
             if index < len(self._kept):
                 yield feeds, count, self._kept[index]
                 continue
-            runner = runner or Runner(self.path, threads=self._threads)
+            runner = runner or Runner(self.path, threads=self._threads, without=HUNGRY if large else ())
             self._names = runner.outputs
             outputs = runner.run(feeds)
             self._keep(index, outputs)

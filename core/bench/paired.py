@@ -7,11 +7,15 @@ not exactly the ratio of the two median latencies, but it is steadier where the 
 
 Large models (`graph.runnable`) are never loaded at one time. They are timed one after the other: half of the
 timings of the first model, all of the second, the other half of the first. What drifts slowly (a clock rate)
-then still hits both; what comes and goes does not.
+then still hits both; what comes and goes does not. Weights that onnxruntime restores as it loads are restored
+before (`restored`).
 """
 
 from __future__ import annotations
 
+import math
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +23,11 @@ from typing import Any
 import numpy as np
 
 from onnx_pare.bench.latency import NARROW, Latency, latency_of, time_in_turn
+from onnx_pare.bench.restored import restored
 from onnx_pare.bench.runner import Runner
 from onnx_pare.bench.statistics import Floats, Interval, half_width, median, median_interval
+from onnx_pare.graph.lean import parse_lean
+from onnx_pare.graph.protos import nodes
 from onnx_pare.graph.runnable import is_large
 from onnx_pare.graph.session import Feeds
 from onnx_pare.progress import Advance, Progress, Silent
@@ -28,6 +35,12 @@ from onnx_pare.progress import Advance, Progress, Silent
 APART = (
     "too large to be held at one time: the models were timed one after the other, not in turn, and a busy "
     "machine may have slowed one of them"
+)
+# it lays out the weights of convolutions anew, and holds them twice
+LAYOUT = "NchwcTransformer"
+PLAIN = (
+    f"large convolutions were timed without onnxruntime's {LAYOUT}, which would hold their weights twice; "
+    "with it they may be faster"
 )
 
 
@@ -90,8 +103,7 @@ def measure_pair(
     """
     with (progress or Silent()).task(f"timing {before.name} and {after.name}", runs) as advance:
         if is_large(before, after):
-            clock = _Apart(feeds, threads, budget_s / 2, seed, advance)
-            return replace(pair(clock.times_ms(before, after, runs), threads, seed), warnings=(APART,))
+            return _apart(before, after, _Apart(feeds, threads, runs, budget_s / 2, seed, advance))
         runners = [Runner(path, threads=threads) for path in (before, after)]
         times_ms = time_in_turn(
             [lambda: runners[0].run(feeds), lambda: runners[1].run(feeds)],
@@ -103,33 +115,42 @@ def measure_pair(
     return pair(times_ms, threads, seed)
 
 
+def _apart(before: Path, after: Path, clock: _Apart) -> PairedLatency:
+    convolutions = any(node.op_type == "Conv" for path in (before, after) for node in nodes(parse_lean(path)))
+    without = (LAYOUT,) if convolutions else ()
+    with tempfile.TemporaryDirectory(prefix="onnx-pare-") as folder:
+        loaded = restored(before, Path(folder)), restored(after, Path(folder))
+        found = pair(clock.times_ms(*loaded, without), clock.threads, clock.seed)
+    return replace(found, warnings=(APART, PLAIN) if convolutions else (APART,))
+
+
 @dataclass(frozen=True)
 class _Apart:
-    """Times models one after the other, `budget_s` each."""
+    """Times models one after the other, `runs` times or for `budget_s` each."""
 
     feeds: Feeds
     threads: int
+    runs: int
     budget_s: float
     seed: int
     advance: Advance
 
-    def times_ms(self, before: Path, after: Path, runs: int) -> Floats:
+    def times_ms(self, before: Path, after: Path, without: Sequence[str]) -> Floats:
         """Return timings of both models, shape (rounds, 2)."""
-        half = -(-runs // 2)
-        first = self._time(before, half, self.budget_s / 2)
-        second = self._time(after, runs, self.budget_s)
-        first = np.concatenate([first, self._time(before, half, self.budget_s / 2)])
+        first = self._time(before, without, 0.5)
+        second = self._time(after, without, 1.0)
+        first = np.concatenate([first, self._time(before, without, 0.5)])
         rounds = min(len(first), len(second))
-        self.advance(runs)
+        self.advance(self.runs)
         return np.stack([_spread(first, rounds), _spread(second, rounds)], axis=1)
 
-    def _time(self, path: Path, runs: int, budget_s: float) -> Floats:
-        runner = Runner(path, threads=self.threads)
+    def _time(self, path: Path, without: Sequence[str], share: float) -> Floats:
+        runner = Runner(path, threads=self.threads, without=without)
         times_ms = time_in_turn(
             [lambda: runner.run(self.feeds)],
             enough=lambda ms: half_width(ms[:, 0], self.seed) <= NARROW,
-            runs=runs,
-            budget_s=budget_s,
+            runs=math.ceil(self.runs * share),
+            budget_s=self.budget_s * share,
         )
         timings: Floats = times_ms[:, 0]
         return timings

@@ -18,15 +18,15 @@ class Runner:
         outputs: Names of the outputs, in order.
     """
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        """Load the model.
+    def __init__(self, path: Path, *, threads: int = 1, without: Sequence[str] = ()) -> None:
+        """Load the model, see `Session`.
 
         Raises:
             ModelError: onnxruntime does not load it.
         """
         self.path = path
         try:
-            self._session = Session(path, threads=threads, spin_between_runs=False)
+            self._session = Session(path, threads=threads, spin_between_runs=False, without=without)
         except SessionError as error:
             raise ModelError(f"{path}: onnxruntime does not load it: {error}") from error
         self.outputs = self._session.outputs

@@ -13,6 +13,7 @@ from tokenize import TokenError
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from onnx_pare.errors import DataError
+from onnx_pare.graph.limits import memory_bytes
 from onnx_pare.graph.load import first_line
 
 if TYPE_CHECKING:
@@ -77,13 +78,19 @@ class NumpyArray:
         """Read all of it.
 
         Raises:
-            DataError: The file is damaged.
+            DataError: The file is damaged, or larger than the memory there is.
         """
         import numpy as np
 
+        size_bytes, limit = _nbytes(self.shape, self.dtype), memory_bytes()
+        if limit is not None and size_bytes > limit:
+            said = f"has {size_bytes / 1e9:,.1f} GB, there are {limit / 1e9:,.1f} GB of memory"
+            raise DataError(
+                f"{self.label}: {said}", hint="Store fewer samples, the first axis counting them."
+            )
         with reading(self.label), self.open() as file:
             file.seek(self.start)
-            flat = np.frombuffer(_read(file, _nbytes(self.shape, self.dtype)), self.dtype)
+            flat = np.frombuffer(_read(file, size_bytes), self.dtype)
         return flat.reshape(self.shape, order="F" if self.fortran else "C")
 
     def rows(self, axis: int, indices: Sequence[int]) -> Iterator[Array]:
@@ -140,7 +147,7 @@ def open_npz(path: Path) -> dict[str, NumpyArray]:
         DataError: The file is damaged or holds something else than arrays of numbers.
     """
     with reading(path, ".npz file"), zipfile.ZipFile(path) as archive:
-        members = {entry.filename: entry.file_size for entry in archive.infolist() if not entry.is_dir()}
+        members = {entry.filename: entry.file_size for entry in _entries(archive)}
     arrays = {}
     for member, size in members.items():
         key = member.removesuffix(".npy")
@@ -180,6 +187,22 @@ def reading(label: object, kind: str = "array") -> Iterator[None]:
         ) from error
 
 
+def _entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Return the files in an archive.
+
+    Deflated data grows by 1032 at most, so what is read stays in proportion to the file; others know no
+    limit.
+
+    Raises:
+        ValueError: One is packed as numpy packs none.
+    """
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    odd = [e.filename for e in entries if e.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)]
+    if odd:
+        raise ValueError(f"'{odd[0][:60]}' is compressed in a way that numpy does not use")
+    return entries
+
+
 @contextmanager
 def _open_member(path: Path, member: str) -> Iterator[IO[bytes]]:
     with zipfile.ZipFile(path) as archive, archive.open(member) as file:
@@ -196,7 +219,10 @@ def _numpy_array(
         version = npy.read_magic(file)
         if version not in headers:
             raise ValueError(f".npy format {version[0]}.{version[1]}")
-        shape, fortran, dtype = headers[version](file)
+        try:
+            shape, fortran, dtype = headers[version](file)
+        except MemoryError as error:  # what Python's parser says of text that nests without end
+            raise ValueError("its header nests too deep") from error
         start = file.tell()
     _check_dtype(label, dtype)
     with reading(label):

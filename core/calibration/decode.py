@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif"})
+# whatever a file is called, no other decoder sees it: Pillow's for PostScript starts a program
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF")
+# Pillow's own limit, which a program may have turned off
+MAX_PIXELS = 89_478_485
 _GREY = {"1", "L", "LA"}
 
 
@@ -31,15 +35,14 @@ def decode(path: Path, *, draft: bool = False) -> Image.Image:
         draft: Decode a JPEG at an eighth of its size: as thorough a check of the file, but faster.
 
     Raises:
-        DecodeError: It is damaged, no image, or larger than Pillow's limit against decompression bombs.
+        DecodeError: It is damaged, no image of these FORMATS, or a decompression bomb: beyond MAX_PIXELS.
     """
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as image:
-            limit = Image.MAX_IMAGE_PIXELS
-            if limit is not None and image.width * image.height > limit:
-                raise DecodeError(f"{image.width}×{image.height} pixels are over the limit of {limit}")
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DecodeError(f"{image.width}×{image.height} pixels are over the limit of {MAX_PIXELS:,}")
             if draft:
                 image.draft("RGB", (1, 1))
             image.load()

@@ -79,7 +79,7 @@ def model_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]] | None = N
         shapes: Sizes for free dimensions, by input name; that of the sample axis is not used.
 
     Raises:
-        ModelError: An input is no tensor of numbers, or one sample of it is larger than the memory there is.
+        ModelError: An input is no tensor of numbers, empty, or larger than the memory there is.
         UsageError: `shapes` contradicts the model.
     """
     ports = signature(model).inputs
@@ -94,9 +94,17 @@ def model_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]] | None = N
             InputSpec(port.name, _dtype(values[port.name]), _with_given(port.name, dims, given, axis), axis)
         )
     for spec in specs:
-        least = [dim for dim in spec.dims or () if dim is not None]
-        check_fits(f"input '{spec.name}'", least, math.prod(least) * spec.dtype.itemsize)
+        _check_size(spec)
     return ModelInputs(tuple(specs), batch)
+
+
+def _check_size(spec: InputSpec) -> None:
+    least = [dim for dim in spec.dims or () if dim is not None]
+    if 0 in least:
+        raise ModelError(
+            f"input {spec} has no elements", hint="Export the model with a free dimension, or another size."
+        )
+    check_fits(f"input '{spec.name}'", least, math.prod(least) * spec.dtype.itemsize)
 
 
 def _batch(ports: Sequence[Port]) -> tuple[int | None, Dim]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from onnx_pare.calibration.inputs import InputSpec, model_inputs
 from onnx_pare.calibration.preprocess import Preprocessing
 from onnx_pare.calibration.stream import Stream
 from onnx_pare.errors import DataError
+from onnx_pare.graph.limits import check_fits
 from onnx_pare.graph.session import Feeds
 
 if TYPE_CHECKING:
@@ -114,13 +116,16 @@ def synthetic_samples(
         kinds: What draws the images, in turn.
 
     Raises:
-        ModelError: A free dimension other than the number of samples has no size in `shapes`.
+        ModelError: A free dimension other than the number of samples has no size in `shapes`, or a sample
+            is larger than the memory there is.
     """
     from onnx_pare.graph.shapes import input_shapes
 
     inputs = model_inputs(model, shapes)
     sizes = input_shapes(model, shapes)
     per_sample = tuple(_one_sample(sizes[spec.name], spec.axis) for spec in inputs.specs)
+    for spec, size in zip(inputs.specs, per_sample, strict=True):  # noise is drawn in 64 bits
+        check_fits(f"synthetic input '{spec.name}'", size, math.prod(size) * (8 + spec.dtype.itemsize))
     makers, said, warnings = [], [], []
     for spec in inputs.specs:
         maker: Make = _NUMBERS[_kind(spec)]

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     Types = Sequence[onnx.TypeProto | None]
 
 
+def fits(node: onnx.NodeProto) -> bool:
+    """Return whether the subgraphs take and make as many values as the node; else onnxruntime refuses it."""
+    made = {"If": 0, "Loop": 1, "Scan": 0}[node.op_type] + len(node.output)
+    taken = 0 if node.op_type == "If" else len(node.input)
+    bodies = subgraphs(node).values()
+    return all(len(body.input) == taken and len(body.output) == made for body in bodies)
+
+
 def follow_if(walk: Walk, node: onnx.NodeProto) -> None:
     """Walk the branch taken if the condition is known, else both; outputs on which they differ stay open."""
     branches = subgraphs(node)
@@ -63,10 +71,13 @@ def follow_scan(walk: Walk, node: onnx.NodeProto) -> None:
     attributes = {a.name: list(a.ints) for a in node.attribute}
     kinds = [walk.types.get(name) for name in node.input]
     scanned = [from_type(kind) for kind in kinds[-count:] if kind is not None and is_concrete(kind)]
-    if walk.opsets.get("", 1) < 9 or len(scanned) < count:
+    if walk.opsets.get("", 1) < 9 or count < 1 or len(scanned) < count:
         return
     states = kinds[:-count]
     axes = attributes.get("scan_input_axes") or [0] * count
+    ranks = [len(info.shape) for info in scanned]
+    if len(axes) != count or any(not -rank <= axis < rank for axis, rank in zip(axes, ranks, strict=True)):
+        return
     slices = [
         _slice(info, axis, kind) for info, axis, kind in zip(scanned, axes, kinds[-count:], strict=True)
     ]

@@ -19,6 +19,7 @@ MAX_CALLS = 32
 # smaller files cannot hold enough to matter
 _COUNTED_BYTES = 16 << 20
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
+_WIRES = (_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES)
 _Key = tuple[str, str]
 
 
@@ -82,19 +83,20 @@ def _messages(content: memoryview) -> int:
             position, end, kind = stack.pop()
             while position < end and count <= MAX_MESSAGES:
                 tag, position = _varint(content, position)
-                wire = tag & 7
+                number, wire = tag >> 3, tag & 7
                 if wire == _VARINT:
                     _, position = _varint(content, position)
                 elif wire in (_EIGHT_BYTES, _FOUR_BYTES):
                     position += 8 if wire == _EIGHT_BYTES else 4
                 elif wire == _LENGTH:
                     length, position = _varint(content, position)
-                    field = kind.fields_by_number.get(tag >> 3)
+                    field = kind.fields_by_number.get(number)
                     if field is not None and field.message_type is not None:
-                        stack.append((position, min(position + length, end), field.message_type))
                         count += 1
+                        if length:
+                            stack.append((position, min(position + length, end), field.message_type))
                     position += length
-                else:
+                if wire not in _WIRES or not number:
                     return count
     except IndexError:
         return count

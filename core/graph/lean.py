@@ -38,6 +38,18 @@ def parse(path: Path) -> onnx.ModelProto:
     return proto
 
 
+def refers_to_files(path: Path) -> bool:
+    """Return whether a model may have external data: a quick look, without parsing the file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if path.stat().st_size >= LARGE_BYTES:
+        return True  # looking at all of it would take longer, and much memory
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return mapped.find(b"location") >= 0  # the key of every reference to a file
+
+
 def parse_lean(path: Path) -> onnx.ModelProto:
     """Parse a model file of any size, its large initializers as external data that lie in the file itself.
 

@@ -83,6 +83,8 @@ def external_locations(path: Path) -> list[str]:
     """
     import onnx
 
+    if path.is_file() and path.stat().st_size and not lean.refers_to_files(path):
+        return []
     found: dict[str, None] = {}
     for tensor in protos.tensors(_read(path, lean.parse_lean)):
         location = weights.external_file(tensor)
@@ -99,9 +101,9 @@ def size_bytes(path: Path) -> int:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an exception says, in one line."""
+    """Return what an exception says, in one line of at most 300 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:300] if lines else type(error).__name__
 
 
 def _read(path: Path, parse: Callable[[Path], onnx.ModelProto] = lean.parse) -> onnx.ModelProto:

@@ -39,7 +39,8 @@ class Walk:
     def __init__(self, proto: onnx.ModelProto) -> None:
         from onnx.shape_inference import infer_shapes
 
-        self._proto = infer_shapes(proto, data_prop=True)
+        # no data_prop: it would make a dimension of every element of any tensor of one dimension
+        self._proto = infer_shapes(proto)
         self.opsets: dict[str, int] = {opset.domain: opset.version for opset in proto.opset_import}
         self.types: dict[str, onnx.TypeProto] = {}
         self.contents: dict[str, np.ndarray[Any, Any]] = {}
@@ -79,7 +80,8 @@ class Walk:
         for node in graph.node:
             follow = None if node.domain else control_flow.FOLLOW.get(node.op_type)
             if follow is not None:
-                follow(self, node)
+                if control_flow.fits(node):
+                    follow(self, node)
                 continue
             if not all(self.known(name) for name in node.output if name):
                 self._infer(node)

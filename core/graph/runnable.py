@@ -14,6 +14,7 @@ from onnx_pare.graph import lean
 from onnx_pare.graph.load import size_bytes
 from onnx_pare.graph.mapped import located
 from onnx_pare.graph.save import data_file, output_errors
+from onnx_pare.graph.session import HUNGRY, Session
 from onnx_pare.graph.weights import external_file
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 # weights begin at pages, as if they had been allocated
 _ALIGNMENT = 4096
+
+
+def open_session(path: Path) -> Session:
+    """Load a model in onnxruntime, a large one in little memory.
+
+    Raises:
+        SessionError: onnxruntime does not load it.
+    """
+    return Session(path, without=HUNGRY if is_large(path) else ())
 
 
 def is_large(*paths: Path) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# how file systems say that they know no synchronizing of folders
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _ELSEWHERE = "Choose another name or folder."
 _TEMPORARY_SUFFIX = ".part"
 # protobuf refuses messages of 2 GiB; the margin holds the graph itself
@@ -60,17 +62,25 @@ def write_model(model: ir.Model, path: Path) -> None:
     Raises:
         OutputError: The disk is full, the folder cannot be written, or Constant nodes hold 2 GiB or more.
     """
+    if weight_bytes(model) > INLINE_LIMIT_BYTES:
+        write_apart(model, path)
+        return
+    with output_errors(path):
+        write_inline(model, path)
+
+
+def write_apart(model: ir.Model, path: Path) -> None:
+    """Write the model to `path`, its weights to `<name>.data` beside it, whatever their size.
+
+    Raises:
+        OutputError: The disk is full, the folder cannot be written, or Constant nodes hold 2 GiB or more.
+    """
     import onnx_ir as ir
 
+    _refuse_large_constants(model, path)
     with output_errors(path):
-        if weight_bytes(model) > INLINE_LIMIT_BYTES:
-            _refuse_large_constants(model, path)
-            # the threshold keeps shapes and axes, which onnx must see, in the graph
-            ir.save(
-                model, path, format="protobuf", external_data=f"{path.name}.data", size_threshold_bytes=1024
-            )
-            return
-        write_inline(model, path)
+        # the threshold keeps shapes and axes, which onnx must see, in the graph
+        ir.save(model, path, format="protobuf", external_data=data_file(path).name, size_threshold_bytes=1024)
 
 
 def publish(source: Path, target: Path, *, overwrite: bool) -> None:
@@ -89,8 +99,7 @@ def publish(source: Path, target: Path, *, overwrite: bool) -> None:
             _publish_with_data(source, data, target, temporary)
         else:
             shutil.copyfile(source, temporary)
-            _sync(temporary)
-        temporary.replace(target)
+        _rename(temporary, target)
 
 
 def data_file(path: Path) -> Path:
@@ -180,8 +189,7 @@ def publishing(target: Path) -> Iterator[Path]:
     check_writable(target, overwrite=True)
     with _temporary(target) as temporary:
         yield temporary
-        _sync(temporary)
-        temporary.replace(target)
+        _rename(temporary, target)
 
 
 def _temporary_prefix(target: Path) -> str:
@@ -190,16 +198,13 @@ def _temporary_prefix(target: Path) -> str:
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
-    """Yield a new empty file in the folder of `target`, which is gone afterwards unless it was renamed."""
+    """Yield a new empty private file in the folder of `target`, gone afterwards unless it was renamed."""
     with output_errors(target):
         prefix = _temporary_prefix(target)
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=_TEMPORARY_SUFFIX, dir=target.parent)
         temporary = Path(name)
         try:
-            umask = os.umask(0)
-            os.umask(umask)
             os.close(handle)
-            temporary.chmod(0o666 & ~umask)
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)
@@ -242,12 +247,36 @@ def _publish_with_data(source: Path, data: Path, target: Path, temporary: Path) 
                 entry.value = target_data.name
     with _temporary(target_data) as temporary_data:
         shutil.copyfile(data, temporary_data)
-        _sync(temporary_data)
         temporary.write_bytes(proto.SerializeToString(deterministic=True))
         _sync(temporary)
-        temporary_data.replace(target_data)
+        _rename(temporary_data, target_data)
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    """Give a complete temporary file its final name and permissions, so that a power loss finds it complete.
+
+    Its content reaches the disk before the new name does, and the name before this returns.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    _sync(temporary)
+    temporary.replace(target)
+    if hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        _sync_folder(target.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    try:
+        _sync(path)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     import onnxruntime as ort
 
+# optimizers of onnxruntime that hold weights more than once: one restores all compressed ones step by step (3
+# times their size as floats), the other lays out those of convolutions anew (twice)
+HUNGRY = ("ConstantFolding", "NchwcTransformer")
 Feeds = dict[str, "np.ndarray[Any, Any]"]
 
 
@@ -39,6 +42,7 @@ class Session:
         optimize: bool = True,
         optimized_path: Path | None = None,
         spin_between_runs: bool = True,
+        without: Sequence[str] = (),
     ) -> None:
         """Load the model at `path`; a path, not bytes, so that external data and 2 GiB models work.
 
@@ -49,6 +53,7 @@ class Session:
             optimized_path: Where to write the graph onnxruntime made of it, to look at fused kernels.
             spin_between_runs: Whether idle threads go on spinning after a run, onnxruntime's default. Turn it
                 off where sessions run in turn: one's spinning threads take the cores from the other's.
+            without: Names of optimizers of onnxruntime to leave out, see `HUNGRY`.
 
         Raises:
             SessionError: onnxruntime does not load the model.
@@ -67,7 +72,10 @@ class Session:
             options.optimized_model_filepath = str(optimized_path)
         try:
             self._session: ort.InferenceSession = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=list(without),
             )
         except Exception as error:  # onnxruntime raises a dozen unrelated classes
             raise SessionError(_reason(error)) from error

@@ -37,7 +37,7 @@ def run_onnxsim(source: Path, target: Path, *, skip: Sequence[str], timeout_s: f
         SimplifierError: For another reason no simplified model was written.
     """
     source, target = source.resolve(), target.resolve()
-    command = [sys.executable, "-m", CHILD, str(source), str(target), str(timeout_s), *skip]
+    command = [sys.executable, "-m", CHILD, str(source), str(target), str(timeout_s), str(os.getpid()), *skip]
     # Started in the scratch folder: `-m` puts the working folder first on the import path.
     process = subprocess.Popen(
         command,

@@ -1,6 +1,7 @@
 """The process that runs onnxsim; started by `simplifier.run_onnxsim`, never imported by it.
 
-Arguments: source file, target file, seconds until it ends itself, names of optimizers to skip.
+Arguments: source file, target file, seconds until it ends itself, its parent's process id, names of
+optimizers to skip.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from onnx_pare import processes
+
 # what onnxsim may unfold out of Expand, Tile and ConstantOfShape; more would make files larger, not simpler
 UNFOLD_LIMIT = "1MB"
 
 
-def main(source: str, target: str, timeout_s: float, skip: list[str]) -> None:
+def main(source: str, target: str, timeout_s: float, parent: int, skip: list[str]) -> None:
     """Simplify `source` into `target`; an exception ends the process with its text on stderr."""
-    _die_first(timeout_s)
+    _die_first(timeout_s, parent)
     import onnx
     import onnxsim
 
@@ -34,14 +37,13 @@ def main(source: str, target: str, timeout_s: float, skip: list[str]) -> None:
         onnx.save(simplified, target)
 
 
-def _die_first(timeout_s: float) -> None:
-    """Outlive neither the parent's patience nor its memory."""
+def _die_first(timeout_s: float, parent: int) -> None:
+    """Outlive neither the parent, nor its patience, nor its memory."""
+    processes.die_with(parent)
+    processes.die_first()
     if hasattr(signal, "alarm"):
         signal.alarm(math.ceil(timeout_s) + 1)
-    score = Path("/proc/self/oom_score_adj")  # Linux: of two processes, this one is killed for memory
-    if score.exists():
-        score.write_text("1000")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4:])
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

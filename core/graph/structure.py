@@ -82,16 +82,21 @@ def _check_opsets(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def _check_operators(proto: onnx.ModelProto, path: Path) -> None:
-    own = {(function.domain, function.name) for function in proto.functions}
+    own = {(function.domain, function.name): function for function in proto.functions}
     default = _default_opset(proto)
-    for function in proto.functions:
-        for node in function.node:
-            if (node.domain, node.op_type) not in own:
-                _check_operator(node, _default_opset(function) or default, path)
-    for graph, _ in protos.graphs(proto):
-        for node in graph.node:
-            if (node.domain, node.op_type) not in own:
-                _check_operator(node, default, path)
+    scopes = [(function.node, _default_opset(function) or default) for function in proto.functions]
+    scopes += [(graph.node, default) for graph, _ in protos.graphs(proto)]
+    for nodes, version in scopes:
+        for node in nodes:
+            function = own.get((node.domain, node.op_type))
+            if function is None:
+                _check_operator(node, version, path)
+            elif len(node.input) > len(function.input) or len(node.output) != len(function.output):
+                given, has = ((len(it.input), len(it.output)) for it in (node, function))
+                raise ModelError(
+                    f"{path}: node '{node.name}' calls function '{function.name}' with {given[0]} inputs and"
+                    f" {given[1]} outputs; it has {has[0]} and {has[1]}"
+                )
 
 
 def _default_opset(owner: onnx.ModelProto | onnx.FunctionProto) -> int | None:

@@ -5,10 +5,13 @@ Onnxruntime's optimizers can end the whole process on a graph of unusual types i
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from onnx_pare.processes import die_with
 
 
 def refusal(path: Path, *, timeout_s: float = 600.0) -> str:
@@ -18,7 +21,7 @@ def refusal(path: Path, *, timeout_s: float = 600.0) -> str:
         path: The ONNX file.
         timeout_s: After so many seconds the attempt is given up.
     """
-    command = [sys.executable, "-m", __name__, str(path.resolve())]
+    command = [sys.executable, "-m", __name__, str(path.resolve()), str(os.getpid())]
     # Started in the model's folder: `-m` puts the working folder first on the import path.
     try:
         done = subprocess.run(
@@ -40,12 +43,14 @@ def refusal(path: Path, *, timeout_s: float = 600.0) -> str:
     return ""
 
 
-def main(path: str) -> int:
+def main(path: str, parent: int) -> int:
     """Load the model and return 0, or write onnxruntime's reason to stdout and return 1."""
-    from onnx_pare.graph.session import Session, SessionError
+    die_with(parent)
+    from onnx_pare.graph.runnable import open_session
+    from onnx_pare.graph.session import SessionError
 
     try:
-        Session(Path(path))
+        open_session(Path(path))
     except SessionError as error:
         sys.stdout.write(f"{error}\n")
         return 1
@@ -53,4 +58,4 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1]))
+    raise SystemExit(main(sys.argv[1], int(sys.argv[2])))

@@ -6,7 +6,8 @@ import warnings
 from pathlib import Path
 
 from onnx_pare.graph.load import first_line
-from onnx_pare.graph.session import Session, SessionError
+from onnx_pare.graph.runnable import open_session
+from onnx_pare.graph.session import SessionError
 from onnx_pare.graph.signature import Signature
 
 
@@ -24,7 +25,7 @@ def problems(path: Path, before: Signature | None = None, after: Signature | Non
     found += _checker(path)
     if not found:
         try:
-            Session(path)
+            open_session(path)
         except SessionError as error:
             found.append(f"onnxruntime does not load it: {error}")
     return found

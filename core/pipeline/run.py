@@ -16,8 +16,6 @@ from onnx_pare.pipeline.plan import Job, Plan, plan
 from onnx_pare.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnx_pare.passes.base import Context, Pass
     from onnx_pare.pipeline.chain import Chain
     from onnx_pare.pipeline.measure import Measured
@@ -46,7 +44,7 @@ def run(job: Job, progress: Progress | None = None) -> Report:
     progress = progress or Silent()
     ready = plan(job)
     with scratch_folder() as scratch:
-        original, loaded = _loadable(job.model, ready.model, scratch)
+        original, loaded = _runnable(ready, scratch)
         context = _context(ready, scratch, progress)
         passes = [step.build() for step in job.recipe.passes]
         checked = Reference(loaded, ready.samples, threads=context.threads, limit=CHECK_SAMPLES)
@@ -101,31 +99,35 @@ def peak_rss_bytes() -> int:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
-def _loadable(path: Path, model: ir.Model, scratch: Path) -> tuple[Path, Path]:
-    """Return a file of the original, the user's or a normalized copy, and what onnxruntime loads of it.
+def _runnable(ready: Plan, scratch: Path) -> tuple[Path, Path]:
+    """Return a file of the original, the user's or a normalized copy, and what onnxruntime runs of it.
 
-    A newer onnx package writes newer IR versions than onnxruntime takes: `model` gets the newest it does.
+    A newer onnx package writes newer IR versions than onnxruntime takes: the model gets the newest it does.
+
+    Raises:
+        ModelError: onnxruntime does not load it, or not run it on the first sample.
     """
-    from onnx_pare.graph.runnable import runnable
+    from onnx_pare.graph.runnable import open_session, runnable
     from onnx_pare.graph.save import write_model
-    from onnx_pare.graph.session import Session, SessionError, newest_ir_version
+    from onnx_pare.graph.session import SessionError, newest_ir_version
 
-    loaded = runnable(path, scratch)
+    path, model, done = ready.job.model, ready.model, "load"
     try:
-        Session(loaded)
-    except SessionError:
-        logger.info("%s: onnxruntime does not load it as it is; trying a normalized copy", path)
-    else:
-        return path, loaded
-    copy = scratch / "original.onnx"
-    model.ir_version = min(model.ir_version, newest_ir_version() or model.ir_version)
-    write_model(model, copy)
-    loaded = runnable(copy, scratch)
-    try:
-        Session(loaded)
+        try:
+            found, loaded = path, runnable(path, scratch)
+            session = open_session(loaded)
+        except SessionError:
+            logger.info("%s: onnxruntime does not load it as it is; trying a normalized copy", path)
+            found = scratch / "original.onnx"
+            model.ir_version = min(model.ir_version, newest_ir_version() or model.ir_version)
+            write_model(model, found)
+            loaded = runnable(found, scratch)
+            session = open_session(loaded)
+        done = "run"
+        session.run(ready.feeds)
     except SessionError as error:
-        raise ModelError(f"{path}: onnxruntime does not load it: {error}") from error
-    return copy, loaded
+        raise ModelError(f"{path}: onnxruntime does not {done} it: {error}") from error
+    return found, loaded
 
 
 def _context(ready: Plan, scratch: Path, progress: Progress) -> Context:

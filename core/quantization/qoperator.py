@@ -84,7 +84,7 @@ def _ranks(model: ir.Model) -> dict[str, int]:
 
     if not any(node.op_type == "MatMul" for node in model.graph):
         return {}
-    inferred = ShapeInferencePass()(model.clone()).model
+    inferred = ShapeInferencePass(data_prop=False)(model.clone()).model
     made = (value for node in inferred.graph for value in node.outputs)
     return {value.name or "": len(value.shape) for value in made if value.shape is not None}
 

@@ -131,7 +131,7 @@ class Run:
         if outcome.status is Status.UNCHANGED and before is not None:
             self.unchanged += 1
             record = before
-        elif outcome.kind is Kind.FULL:
+        elif outcome.kind is Kind.FULL and not self.folder.has_room():
             raise OutputError(
                 f"{item.name}: {outcome.reason}",
                 hint="What is recorded is intact: free some space and run the same command again.",

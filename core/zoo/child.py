@@ -19,12 +19,15 @@ from onnx_pare.zoo.place import Place
 from onnx_pare.zoo.task import Task
 
 
-def do(task: Task, place: Place, scratch: Path, events: int) -> None:
-    """Do the task within its limits, and write what happens and the outcome to `events`."""
+def do(task: Task, place: Place, scratch: Path, events: int, supervisor: int) -> None:
+    """Do the task within its limits, and write what happens and the outcome to `events`.
+
+    `supervisor` is the process that it ends with.
+    """
     from onnx_pare.zoo.work import work
 
     os.setsid()
-    processes.die_with_parent()
+    processes.die_with(supervisor)
     processes.die_first()
     _use_scratch(scratch)
     if task.limits.memory_bytes is not None:

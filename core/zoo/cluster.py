@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from onnx_pare.errors import ClusterError
 from onnx_pare.zoo import seat
 from onnx_pare.zoo.desks import Desk, Desks
-from onnx_pare.zoo.seat import Done
+from onnx_pare.zoo.seat import Done, Terms
 from onnx_pare.zoo.task import Kind, Outcome, Task, failed
 from onnx_pare.zoo.workers import Listen
 
@@ -55,18 +55,18 @@ class ClusterWorkers:
         width: How many tasks run at a time; changes as workers come and go.
     """
 
-    def __init__(self, client: Client, threads: int, listen: Listen) -> None:
+    def __init__(self, client: Client, terms: Terms, listen: Listen) -> None:
         """Meet the workers.
 
         Args:
             client: A client of the cluster.
-            threads: Threads that latency is measured with; 0: none is measured.
+            terms: What holds for all of them.
             listen: Told what happens.
 
         Raises:
             ClusterError: No worker comes, or one has another version of onnx-pare.
         """
-        self._desks = Desks(client, threads, PATIENCE_S)
+        self._desks = Desks(client, terms, PATIENCE_S)
         self.width = self._desks.width
         self._listen = listen
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -150,7 +150,7 @@ class ClusterWorkers:
         one = self._at[desk]
         for event in done.log:
             self._listen(desk.number, one.task.name, event)
-        self._free(desk).result.set_result(replace(done.outcome, worker=f"{done.host} {desk.address}"))
+        self._free(desk).result.set_result(replace(done.outcome, worker=f"{done.host}/{desk.address}"))
 
     def _died(self, desk: Desk) -> None:
         """Try a task elsewhere, whose worker is gone, unless that happened too often."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.errors import ClusterError, UsageError
+from onnx_pare.zoo import seat
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -47,11 +48,19 @@ def open_client(address: str, scratch: Path) -> Iterator[Client]:
 def _connect(where: Any, address: str) -> Client:
     from distributed import Client
 
+    _hush()
     try:
         return Client(where, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, ValueError) as error:  # ValueError: a scheme nobody knows
         hint = "Start one: `dask scheduler`, and `dask worker tcp://HOST:8786` on each machine."
         raise ClusterError(f"--cluster {address}: no scheduler answers: {error}", hint=hint) from error
+
+
+def _hush() -> None:
+    """Keep Dask's own log to itself: what it comes to is in the outcome of each model, or an error."""
+    for name in logging.root.manager.loggerDict:
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _count(address: str) -> int:
@@ -65,13 +74,15 @@ def _count(address: str) -> int:
 
 def _local(count: int, scratch: Path) -> Any:
     """Return a cluster of processes on this machine; what models may take is limited by our supervisors."""
+    import dask
     from distributed import LocalCluster
 
-    return LocalCluster(
-        n_workers=count,
-        threads_per_worker=1,
-        memory_limit=0,
-        dashboard_address=None,
-        local_directory=str(scratch),
-        silence_logs=logging.CRITICAL,
-    )
+    with dask.config.set({"temporary-directory": str(scratch)}):  # the scheduler's too
+        return LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=None,
+            preload=[seat.__name__],
+            silence_logs=logging.CRITICAL,
+        )

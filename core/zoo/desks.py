@@ -11,7 +11,7 @@ from onnx_pare import __version__
 from onnx_pare.errors import ClusterError
 from onnx_pare.zoo import seat
 from onnx_pare.zoo.place import divide
-from onnx_pare.zoo.seat import Seat, Self
+from onnx_pare.zoo.seat import Seat, Self, Terms
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -25,9 +25,9 @@ class Host:
     A seat that a worker leaves is taken by the next one that comes, so that the others stay as they are.
     """
 
-    def __init__(self, cores: tuple[int, ...], threads: int) -> None:
+    def __init__(self, cores: tuple[int, ...], terms: Terms) -> None:
         self._cores = cores
-        self._threads = threads
+        self._terms = terms
         self._of = 0
         self._taken: set[int] = set()
 
@@ -44,8 +44,8 @@ class Host:
 
     def seat(self, number: int) -> Seat | None:
         """Return a seat as it is now; None if the machine has too few cores to measure beside others."""
-        places = divide(self._of, self._threads, self._cores, Path(), Path()).places
-        return Seat(number, self._of, self._threads, str(Path.cwd())) if number < len(places) else None
+        places = divide(self._of, self._terms.threads, self._cores, Path(), Path()).places
+        return Seat(number, self._of, self._terms) if number < len(places) else None
 
 
 class Desk:
@@ -81,12 +81,12 @@ class Desks:
         open: All of them, by number.
     """
 
-    def __init__(self, client: Client, threads: int, patience_s: float) -> None:
+    def __init__(self, client: Client, terms: Terms, patience_s: float) -> None:
         """Wait for a worker, and meet those that are there.
 
         Args:
             client: A client of the cluster.
-            threads: Threads that latency is measured with; 0: none is measured.
+            terms: What holds for all of them.
             patience_s: How long to wait.
 
         Raises:
@@ -94,7 +94,7 @@ class Desks:
         """
         self.open: dict[int, Desk] = {}
         self._client = client
-        self._threads = threads
+        self._terms = terms
         self._hosts: dict[tuple[str, tuple[int, ...]], Host] = {}
         self._refused: set[str] = set()
         try:
@@ -144,7 +144,7 @@ class Desks:
                 problems.append(problem)
                 self._refused.add(address)
                 continue
-            host = self._hosts.setdefault((said.host, said.cores), Host(said.cores, self._threads))
+            host = self._hosts.setdefault((said.host, said.cores), Host(said.cores, self._terms))
             for _ in range(workers[address]):
                 executor = self._client.get_executor(workers=[address], pure=False, retries=0)
                 number = first_free(self.open)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from onnx_pare.errors import OutputError
 from onnx_pare.graph.save import make_folder, publish_text, remove_leftovers
 
 STATE = ".onnx-pare"
 SUMMARY = "summary.json"
+ROOM_BYTES = 1 << 20
 _SCRATCH_PREFIX = "onnx-pare-zoo-"
+# a folder that a command keeps all its temporary files in; what `tempfile` puts behind a prefix
+_PRIVATE_PREFIX, _RANDOM = "onnx-pare-", "[a-z0-9_]{8}"
 
 
 class OutputFolder:
@@ -41,6 +47,16 @@ class OutputFolder:
         """Return whether there is a result of a model."""
         return Path(self.target(model)).is_file()
 
+    def read_report(self, name: str) -> Any:
+        """Return the report of this name, as JSON values.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        from onnx_pare.documents.json_input import read_json
+
+        return read_json(Path(self.target(name)), noun="report")
+
     def mark(self, model: str) -> None:
         """Note that work on a model begins, before anything of it is written.
 
@@ -60,6 +76,16 @@ class OutputFolder:
     def in_flight(self, model: str) -> bool:
         """Return whether a run was stopped while it worked on a model."""
         return self._mark(model).exists()
+
+    def has_room(self) -> bool:
+        """Return whether a megabyte can be written."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path / STATE) as file:
+                file.write(bytes(ROOM_BYTES))
+                file.flush()
+        except OSError:
+            return False
+        return True
 
     def _mark(self, model: str) -> Path:
         name = hashlib.sha256(model.encode(errors="surrogateescape")).hexdigest()[:32]
@@ -114,6 +140,16 @@ def _remove_scratch(note: Path) -> None:
     if not note.is_file():
         return
     folder = Path(note.read_text(encoding="utf-8", errors="replace")[:4096])
-    ours = folder.name.startswith(_SCRATCH_PREFIX) and folder.parent == Path(tempfile.gettempdir())
-    if ours and folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid():
-        shutil.rmtree(folder, ignore_errors=True)
+    if _ours(folder, f"{_SCRATCH_PREFIX}{_RANDOM}"):
+        around = folder.parent
+        shutil.rmtree(around if _ours(around, f"{_PRIVATE_PREFIX}{_RANDOM}") else folder, ignore_errors=True)
+
+
+def _ours(folder: Path, pattern: str) -> bool:
+    """Return whether a folder is one that a command of this user made for its temporary files."""
+    try:
+        status = folder.lstat()
+    except (OSError, ValueError):  # ValueError: a null character
+        return False
+    private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
+    return private and status.st_uid == os.getuid() and bool(re.fullmatch(pattern, folder.name))

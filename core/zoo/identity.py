@@ -48,18 +48,21 @@ def _content(path: Path) -> Iterator[str]:
     from google.protobuf.message import DecodeError
 
     from onnx_pare.errors import ModelError
-    from onnx_pare.graph import protos, weights
+    from onnx_pare.graph import lean, protos, weights
     from onnx_pare.graph.load import sha256
 
     yield sha256(path)
+    if path.stat().st_size == 0 or not lean.refers_to_files(path):
+        return
     try:
-        proto = onnx.load(str(path), load_external_data=False)
-    except DecodeError:
+        proto = lean.parse_lean(path)
+    except (DecodeError, ModelError):
         return
     read: set[str] = set()
     for tensor in protos.tensors(proto):
         location = weights.external_file(tensor)
-        if tensor.data_location != onnx.TensorProto.EXTERNAL or location in read:
+        external = tensor.data_location == onnx.TensorProto.EXTERNAL and location != path.name
+        if not external or location in read:
             continue
         try:
             weights.check_tensor(tensor, path)

@@ -36,6 +36,7 @@ def mirrored_urls(arguments: Sequence[str], output: str) -> Iterator[tuple[str, 
     Raises:
         UsageError: A URL names nothing, they lie in several stores, or two results would get one name.
     """
+    _check_one_store(arguments)
     root = _common([_base(argument) for argument in arguments])
     written = f"{urls.location(output).rstrip('/')}/"
     found: dict[str, str] = {}
@@ -57,14 +58,17 @@ def _base(argument: str) -> str:
     return f"{place.rstrip('/')}/" if names_many(argument) else place[: place.rindex("/") + 1]
 
 
-def _common(bases: Sequence[str]) -> str:
-    """Return the longest folder that all URLs lie below."""
-    stores = {"/".join(base.split("/")[:3]) for base in bases}
-    if len(stores) > 1 or not all(urls.is_url(base) for base in bases):
+def _check_one_store(arguments: Sequence[str]) -> None:
+    stores = {"/".join(argument.split("/")[:3]) for argument in arguments}
+    if len(stores) > 1 or not all(urls.is_url(argument) for argument in arguments):
         raise UsageError(
             "the models of one batch lie in one store: local, or one bucket or server",
             hint="Run one batch for each.",
         )
+
+
+def _common(bases: Sequence[str]) -> str:
+    """Return the longest folder that all folders lie below."""
     levels = zip(*(base.split("/")[:-1] for base in bases), strict=False)
     return "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
 

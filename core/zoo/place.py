@@ -10,6 +10,9 @@ from typing import Any
 
 from onnx_pare.hw_profiles.local import local_profile_path
 
+# what all workers of a machine together may take of its memory
+MEMORY_SHARE = 0.9
+
 
 @dataclass(frozen=True)
 class Place:
@@ -101,6 +104,15 @@ def measuring_lock(scratch: Path) -> Path:
     except OSError:
         return scratch / lock.name
     return lock if os.access(lock.parent, os.W_OK) else scratch / lock.name
+
+
+def memory_share(workers: int) -> int | None:
+    """Return the bytes that one of `workers` may take here; None where the system does not tell."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+    return int(total * MEMORY_SHARE / workers)
 
 
 def core_numbers() -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from onnx_pare.errors import OutputError
 from onnx_pare.graph.save import make_folder
@@ -36,6 +37,14 @@ class RemoteFolder(OutputFolder):
     def has(self, model: str) -> bool:
         """Return whether there was a result of a model when it was first asked for any."""
         return model in self._there
+
+    def read_report(self, name: str) -> Any:
+        """Return the report of this name, as JSON values."""
+        from onnx_pare.documents.json_input import read_json
+        from onnx_pare.remote.stage import staged
+
+        with staged(scratch=self.scratch) as stage:
+            return read_json(stage.data(self.target(name)), noun="report")
 
     @cached_property
     def _there(self) -> frozenset[str]:
@@ -74,6 +83,21 @@ def state_folder(url: str) -> Path:
     """Return where this machine keeps the journal of an output folder at a URL."""
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
     return local_profile_path().with_name("batches") / name
+
+
+def journal_folder(output: str) -> Path:
+    """Return the folder in which the journal of an output folder lies; of one at a URL, that of this machine.
+
+    Raises:
+        OutputError: This machine has none, and what lies at the URL cannot be fetched.
+    """
+    if not urls.is_url(output):
+        return Path(urls.local(output))
+    path = state_folder(output.rstrip("/"))
+    if not (path / NAME).exists():
+        make_folder(path)
+        _fetch_journal(f"{output.rstrip('/')}/{NAME}", path / NAME)
+    return path
 
 
 def _fetch_journal(url: str, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 
 from onnx_pare import __version__
 from onnx_pare.remote.cache import DataCache
-from onnx_pare.zoo.place import Place, core_numbers, divide, measuring_lock
+from onnx_pare.zoo.place import Place, core_numbers, divide, measuring_lock, memory_share
 from onnx_pare.zoo.slot import Slot
 from onnx_pare.zoo.staging import on_local_files
 from onnx_pare.zoo.task import Kind, Outcome, Task, failed
@@ -23,20 +24,33 @@ MAX_LOG = 100
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What holds for all workers of a batch.
+
+    Attributes:
+        threads: Threads that latency is measured with; 0: none is measured.
+        cwd: The folder that relative paths start from, where a worker has it.
+        share_memory: Whether a model may take its seat's share of the memory, whatever its task says.
+    """
+
+    threads: int
+    cwd: str
+    share_memory: bool = False
+
+
+@dataclass(frozen=True)
 class Seat:
     """One model at a time on a worker's machine.
 
     Attributes:
         number: Which of the machine's seats, from 0.
         of: How many the machine has.
-        threads: Threads that latency is measured with; 0: none is measured.
-        cwd: The folder that relative paths start from, where the worker has it.
+        terms: What holds for all seats of the batch.
     """
 
     number: int
     of: int
-    threads: int
-    cwd: str
+    terms: Terms
 
 
 @dataclass(frozen=True)
@@ -83,14 +97,19 @@ class _Office:
     def _place(self, seat: Seat) -> Place:
         scratch = Path(tempfile.mkdtemp(prefix="seat-", dir=self.scratch))
         lock = measuring_lock(self.scratch)
-        places = divide(seat.of, seat.threads, core_numbers(), scratch, lock).places
-        cwd = seat.cwd if Path(seat.cwd).is_dir() else str(scratch)
+        places = divide(seat.of, seat.terms.threads, core_numbers(), scratch, lock).places
+        cwd = seat.terms.cwd if Path(seat.terms.cwd).is_dir() else str(scratch)
         return replace(places[seat.number], cwd=cwd)
 
 
 # Dask calls functions: what stays between the calls has no other place than the module
 _lock = threading.Lock()
 _offices: list[_Office] = []
+
+
+def dask_setup(worker: object) -> None:
+    """Ignore Ctrl-C in a worker of a local cluster: it is for the process that started all this."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def introduce() -> Self:
@@ -106,6 +125,8 @@ def run(task: Task, seat: Seat) -> Done:
         if event["event"] == "log" and len(log) < MAX_LOG:
             log.append(event)
 
+    if seat.terms.share_memory:
+        task = replace(task, limits=replace(task.limits, memory_bytes=memory_share(seat.of)))
     try:
         with _lock:
             office = _office()

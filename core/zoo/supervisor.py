@@ -91,10 +91,10 @@ class Watch:
     def run(self) -> Outcome:
         """Start the child, wait for its end, clean up after it, and return the outcome."""
         reader, writer = os.pipe()
-        pid = os.fork()
+        supervisor, pid = os.getpid(), os.fork()
         if pid == 0:
             os.close(reader)
-            _become_child(self._task, self._place, self._scratch, writer)
+            _become_child(self._task, self._place, self._scratch, writer, supervisor)
         os.close(writer)
         try:
             stopped = self._watch(pid, reader)
@@ -160,13 +160,13 @@ class Watch:
         remove_leftovers(self._task.report)
 
 
-def _become_child(task: Task, place: Place, scratch: Path, writer: int) -> None:
+def _become_child(task: Task, place: Place, scratch: Path, writer: int, supervisor: int) -> None:
     """Do the task in this process, which ends here."""
     code = 1
     try:
         from onnx_pare.zoo.child import do
 
-        do(task, place, scratch, writer)
+        do(task, place, scratch, writer, supervisor)
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())

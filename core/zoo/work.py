@@ -70,13 +70,18 @@ def why(error: BaseException) -> tuple[Kind, str]:
     chain = list(_causes(error))
     if any(isinstance(one, MemoryError) or any(sign in str(one) for sign in _OUT_OF_MEMORY) for one in chain):
         return Kind.MEMORY, f"out of memory: {error}".removesuffix(": ")
-    if isinstance(error, OutputError):
-        return (Kind.FULL if error.full else Kind.OUTPUT), error.message
     if isinstance(error, PareError):
-        return (Kind.INPUT if isinstance(error, InputError) else Kind.PASS), error.message
+        said = f"{error.message}; {error.hint}" if error.hint else error.message
+        return _kind(error), said
     if isinstance(error, OSError):
         return Kind.READ, f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
     return Kind.INTERNAL, f"internal error: {type(error).__name__}: {error}"
+
+
+def _kind(error: PareError) -> Kind:
+    if isinstance(error, OutputError):
+        return Kind.FULL if error.full else Kind.OUTPUT
+    return Kind.INPUT if isinstance(error, InputError) else Kind.PASS
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,8 +161,8 @@ def test_of_large_models_one_is_loaded_at_a_time(scaled, rows, monkeypatch) -> N
     class Alone(Runner):
         living = 0
 
-        def __init__(self, path: Path, *, threads: int = 1) -> None:
-            super().__init__(path, threads=threads)
+        def __init__(self, path: Path, **options: Any) -> None:
+            super().__init__(path, **options)
             assert Alone.living == 0
             Alone.living = 1
             order.append(path.stem)

@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from onnx_pare.bench.paired import APART
 from onnx_pare.bench.versus import Inputs, versus
 from onnx_pare.errors import ModelError
+from onnx_pare.graph import lean, wire
 
 GRAPH = "(float[N, 3] x) => (float[N, 3] y) <float[3, 3] w = {%s}> { y = MatMul (x, w) }"
 UNIT = GRAPH % "1, 0, 0, 0, 1, 0, 0, 0, 1"
@@ -65,3 +67,15 @@ def test_models_that_differ_outside_are_refused(pair, write) -> None:
     other = write("c", UNIT.replace("y", "z"))
     with pytest.raises(ModelError, match=r"outputs of a\.onnx are 'y', of c\.onnx 'z'"):
         versus(pair[0], other, Inputs())
+
+
+def test_large_models_are_compared_as_small_ones_one_at_a_time(pair, monkeypatch) -> None:
+    usual = versus(*pair, Inputs(), runs=3)
+    monkeypatch.setattr(lean, "LARGE_BYTES", 1)
+    monkeypatch.setattr(wire, "STREAMED_BYTES", 36)
+    large = versus(*pair, Inputs(), runs=3)
+    assert large.paths == usual.paths
+    assert large.costs == usual.costs
+    assert large.fidelity == usual.fidelity
+    assert large.warnings == (*usual.warnings, APART)
+    assert large.to_json()["latency"][0]["warnings"] == [APART]

@@ -91,6 +91,28 @@ def test_a_header_that_promises_too_much(tmp_path, shape):
         open_npy(damaged(tmp_path, header.getvalue(), "a.npy"))
 
 
+def test_a_header_without_end(tmp_path):
+    header = (b"-" * 9000 + b"1").ljust(9999) + b"\n"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with pytest.raises(DataError, match="not a readable array"):
+        open_npy(damaged(tmp_path, content, "a.npy"))
+
+
+def test_more_than_the_memory_is_not_read(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", X)
+    monkeypatch.setattr("onnx_pare.calibration.arrays.memory_bytes", lambda: X.nbytes - 1)
+    with pytest.raises(DataError, match=r"a\.npy: has 0\.0 GB, there are 0\.0 GB of memory"):
+        open_npy(tmp_path / "a.npy").whole()
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_bombs_packed_as_numpy_packs_none(tmp_path, packing):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", packing) as archive:
+        archive.writestr("x.npy", bytes(1 << 20))
+    with pytest.raises(DataError, match=r"'x\.npy' is compressed in a way that numpy does not use"):
+        open_npz(tmp_path / "a.npz")
+
+
 def test_a_member_that_is_no_array(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("notes.txt", "hello")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -67,10 +70,32 @@ def test_files_that_do_not_decode_are_counted_and_explained(tmp_path, monkeypatc
     text.write_text("no image")
     empty = tmp_path / "c.jpg"
     empty.touch()
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr("onnx_pare.calibration.decode.MAX_PIXELS", 100)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     bomb = saved(tmp_path, Image.new("L", (11, 10)), "d.png")
     huge = saved(tmp_path, Image.new("L", (50, 50)), "e.png")
     reasons = undecodable([good, text, empty, bomb, huge])
     assert list(reasons) == [1, 2, 3, 4]
     assert reasons[3] == "11×10 pixels are over the limit of 100"
     assert "decompression bomb" in reasons[4]
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_a_bomb_is_refused_even_where_pillow_has_no_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    path = tmp_path / "bomb.png"
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunks = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(bytes(1 << 20)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    assert undecodable([path]) == {0: "60000×60000 pixels are over the limit of 89,478,485"}
+
+
+@pytest.mark.parametrize(("name", "written"), [("a.png", "eps"), ("a.jpg", "tiff"), ("a.gif", "ppm")])
+def test_other_formats_are_refused_under_any_name(tmp_path, name, written):
+    path = tmp_path / name
+    Image.fromarray(RGB).save(path, format=written)
+    with pytest.raises(DecodeError, match="cannot identify image file"):
+        decode(path)

@@ -9,12 +9,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from onnx_pare.cli import reports
 from onnx_pare.cli.units import plain
-from onnx_pare.errors import PassError, ReportError
+from onnx_pare.errors import PassError
 from onnx_pare.passes import base
-from onnx_pare.zoo.folder import OutputFolder
-from onnx_pare.zoo.remote_folder import RemoteFolder
 
 RUN = ("optimize", "net.onnx", "-c", "r.yaml")
 JUNIT = ("--report-junit", "j.xml")
@@ -115,14 +112,6 @@ def test_the_default_output_is_not_taken_for_a_report(command: Any, folder: Path
     before = Path("net.r.onnx").read_bytes()
     assert command(*RUN, "--overwrite", "--report-junit", "net.r.onnx").code == 2
     assert Path("net.r.onnx").read_bytes() == before
-
-
-def test_a_report_in_an_output_folder_at_a_url(memory: Any, tmp_path: Path) -> None:
-    memory.pipe("/out/a.onnx.report.json", b'{"schema": "onnx-pare/report/1", "seed": 7}')
-    folder = RemoteFolder("memory://out", OutputFolder(tmp_path, tmp_path))
-    assert reports._report("a.onnx.report.json", folder)["seed"] == 7
-    with pytest.raises(ReportError, match=r"memory://out/b\.onnx\.report\.json"):
-        reports._report("b.onnx.report.json", folder)
 
 
 # --- baselines ----------------------------------------------------------------------------------------------

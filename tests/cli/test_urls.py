@@ -133,3 +133,52 @@ def test_compare(command: Any, zoo: Any) -> None:
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith(f"A  {model}\n")
     assert f"on 8 samples: {data}\n" in ran.out
+
+
+@pytest.fixture
+def batch(zoo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Return a batch of three models in a store, one of them broken, into another folder of it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    zoo.pipe("/zoo/deep/b.onnx", zoo.cat("/zoo/net.onnx"))
+    zoo.pipe("/zoo/broken.onnx", b"no model")
+    return ("optimize", "memory://zoo/", "-c", "r.yaml", "-o", "memory://out", "--jobs", "2")
+
+
+def test_a_batch_from_store_to_store(command: Any, zoo: Any, batch: tuple[str, ...]) -> None:
+    ran = command(*batch, *DATA, "--report-junit", "junit.xml")
+    assert ran.code == 4
+    assert "input: memory://zoo/broken.onnx: not an ONNX file" in ran.err
+    assert ran.out.endswith("written  memory://out\n")
+    outputs = ["net.onnx", "deep/b.onnx"]
+    reports = [f"{name}.report.json" for name in outputs]
+    assert zoo.find("/out") == sorted(
+        f"/out/{name}" for name in (*outputs, *reports, "journal.jsonl", "summary.json")
+    )
+    assert json.loads(zoo.cat("/out/net.onnx.report.json"))["accuracy"]["samples"] == 8
+    assert 'tests="' in Path("junit.xml").read_text()
+    again = command(*batch, *DATA)
+    assert "3 unchanged since an earlier run" in again.out
+    status = command("pare", "zoo", "status", "memory://out", "--json", "-")
+    assert json.loads(status.out) == json.loads(zoo.cat("/out/summary.json")) | {"unchanged": 0}
+
+
+def test_a_batch_goes_on_on_another_machine(
+    command: Any, zoo: Any, batch: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(*batch).code == 4
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another"))
+    zoo.rm("/out/net.onnx")
+    assert "2 unchanged since an earlier run" in command(*batch).out
+    assert "/out/net.onnx" in zoo.find("/out")
+
+
+def test_outputs_of_others_are_kept(command: Any, zoo: Any, batch: tuple[str, ...]) -> None:
+    zoo.pipe("/out/net.onnx", b"of others")
+    assert "memory://out/net.onnx: exists already; add --overwrite" in command(*batch).err
+    assert zoo.cat("/out/net.onnx") == b"of others"
+    assert "output" not in command(*batch, "--overwrite").err
+
+
+def test_only_copies_are_verified(command: Any) -> None:
+    ran = command("pare", "zoo", "verify", "s3://bucket/out")
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "error: s3://bucket/out: is not local")

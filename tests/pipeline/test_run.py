@@ -9,10 +9,13 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from onnx_pare.bench.paired import APART
 from onnx_pare.errors import OutputError
+from onnx_pare.graph import lean, wire
 from onnx_pare.graph.load import load_model
 from onnx_pare.graph.save import serialize, write_model
 from onnx_pare.graph.session import newest_ir_version
+from onnx_pare.pipeline.measure import measure
 from onnx_pare.pipeline.plan import Job
 from onnx_pare.pipeline.recipe import Recipe, load_recipe
 from onnx_pare.pipeline.run import run
@@ -157,3 +160,40 @@ def test_ctrl_c_leaves_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         run(Job(model, recipe(tmp_path, "passes: [{quantize_int8: {select: all}}]")))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "test.yaml"]
+
+
+@pytest.mark.parametrize(
+    "entry", ["quantize_fp16: {storage_only: true}", "quantize_weights: {min_elements: 64}"]
+)
+def test_a_large_model_becomes_the_same_file(model: Path, tmp_path: Path, monkeypatch, entry: str):
+    text = f"calibration: {{samples: 4}}\npasses: [{{{entry}}}]\nbenchmark: {{runs: 3}}"
+    (tmp_path / "test.yaml").write_text(f"version: 1\n{text}")
+    job = Job(model, load_recipe(str(tmp_path / "test.yaml")), overwrite=True)
+    usual = run(job)
+    expected = job.target.read_bytes()
+    monkeypatch.setattr(lean, "LARGE_BYTES", 1)
+    monkeypatch.setattr(wire, "STREAMED_BYTES", 256)
+    large = run(job)
+    assert job.target.read_bytes() == expected
+    assert large.output == usual.output
+    assert large.before == usual.before
+    assert large.after == usual.after
+    assert large.fidelity.sqnr_db == pytest.approx(usual.fidelity.sqnr_db, abs=0.01)
+    assert set(large.warnings) - set(usual.warnings) == {f"local: {APART}"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "net.test.onnx", "test.yaml"]
+
+
+def test_weights_of_a_large_model_are_not_in_memory_after_a_pass(model: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(lean, "LARGE_BYTES", 1)
+    monkeypatch.setattr(wire, "STREAMED_BYTES", 256)
+    held: list[set[str]] = []
+
+    def spy(ready, original, chain, progress):
+        values = chain.model.graph.initializers.values()
+        held.append({v.name for v in values if not isinstance(v.const_value, ir.LazyTensor)})
+        assert chain.runnable != chain.path
+        return measure(ready, original, chain, progress)
+
+    monkeypatch.setattr("onnx_pare.pipeline.measure.measure", spy)
+    run(Job(model, recipe(tmp_path, "passes: [{quantize_weights: {min_elements: 64, format: cast}}]")))
+    assert held == [{"a_scale", "b_codes", "b_scale"}]

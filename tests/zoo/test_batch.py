@@ -13,7 +13,7 @@ from onnx_pare.errors import OutputError
 from onnx_pare.graph.session import Session
 from onnx_pare.pipeline.recipe import Recipe, load_recipe
 from onnx_pare.zoo.batch import Batch, Run, measured_threads
-from onnx_pare.zoo.folder import open_folder
+from onnx_pare.zoo.folder import OutputFolder, open_folder
 from onnx_pare.zoo.items import Item, Order
 from onnx_pare.zoo.journal import Journal, read_journal
 from onnx_pare.zoo.models import mirrored
@@ -177,12 +177,22 @@ def test_a_stop_loses_only_what_was_in_flight(models: Path, recipe: Recipe, out:
     assert (tally.pending, tally.unchanged) == (0, 1)
 
 
-def test_a_full_disk_ends_the_batch(models: Path, recipe: Recipe, out: Path) -> None:
+@pytest.mark.parametrize("room", [True, False])
+def test_a_full_disk_ends_the_batch(
+    models: Path, recipe: Recipe, out: Path, room: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not the disk of temporary files, which one large model may fill."""
+    monkeypatch.setattr(OutputFolder, "has_room", lambda folder: room)
     workers = Here(
         lambda task: failed(Kind.FULL, "no space") if task.name == "b.onnx" else Outcome(Status.OK)
     )
+    batch = batch_of(models, recipe, out)
+    if room:
+        assert done(batch, out, workers).kinds == {Kind.FULL: 1}
+        assert done(batch, out, Here()).kinds == {Kind.INPUT: 1}
+        return
     with pytest.raises(OutputError, match=r"b\.onnx: no space"):
-        done(batch_of(models, recipe, out), out, workers)
+        done(batch, out, workers)
     assert "b.onnx" not in [one.model for one in read_journal(out)]
 
 

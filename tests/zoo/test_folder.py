@@ -71,14 +71,16 @@ def test_a_note_from_elsewhere_removes_nothing(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     precious = tmp_path / "precious"
     precious.mkdir()
-    link = tmp_path / "onnx-pare-zoo-link"
+    link = tmp_path / "onnx-pare-zoo-12345678"
     link.symlink_to(precious)
-    for text in (note.format(home=tmp_path, tmp=tmp_path), str(link)):
+    public = precious / "onnx-pare-zoo-12345678"
+    public.mkdir(mode=0o755)
+    for text in (note.format(home=tmp_path, tmp=tmp_path), str(link), str(public)):
         (tmp_path / "out" / STATE).mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / STATE / "scratch").write_text(text, encoding="utf-8")
         with open_folder(tmp_path / "out"):
             pass
-        assert precious.is_dir()
+        assert public.is_dir()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -89,6 +91,20 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
             pass
     finally:
         tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system limits no sizes of files")
+def test_room(tmp_path: Path) -> None:
+    import resource
+
+    with open_folder(tmp_path) as folder:
+        assert folder.has_room()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            assert not folder.has_room()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_file_in_its_place(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from onnx_pare.zoo.supervisor import Watch
 from onnx_pare.zoo.task import Kind, Limits, Outcome, Status, Task
 
 Pipe = tuple[int, int]
-Work = Callable[[Task, Place, Path, int], None]
+Work = Callable[[Task, Place, Path, int, int], None]
 
 
 def watched(work: Work, task: Task, place: Place, monkeypatch: pytest.MonkeyPatch) -> Outcome:
@@ -69,7 +69,7 @@ def test_a_hang_ends_at_the_timeout(task: Task, place: Place, monkeypatch: pytes
 
 
 def test_waiting_for_a_turn_is_no_hang(task: Task, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(task: Task, place: Place, scratch: Path, events: int) -> None:
+    def work(task: Task, place: Place, scratch: Path, events: int, supervisor: int) -> None:
         for waits in (True, False):
             os.write(events, json.dumps({"event": "waiting", "waits": waits}).encode() + b"\n")
             time.sleep(0.8 if waits else 0)
