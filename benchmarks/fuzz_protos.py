@@ -382,8 +382,8 @@ def _change_list(rng: Random, values: Any, field: Any) -> None:
 def _set(message: Any, name: str, value: Any) -> None:
     try:
         setattr(message, name, value)
-    except ValueError:  # beyond 32 bits, or what the enumeration knows
-        setattr(message, name, max(min(value, 23), 0))
+    except ValueError:  # beyond 32 bits, or what an enumeration knows
+        setattr(message, name, max(min(value, 1), 0))
 
 
 def _replace(values: Any, entries: list[Any]) -> None:

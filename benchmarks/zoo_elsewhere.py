@@ -93,8 +93,9 @@ def main() -> None:
                 again, _ = run(f"{source}/many", recipe, outs[0], on)
                 each = [1e3 * seconds / given.models for seconds in (many - one - work, again - one)]
                 print(
-                    f"{place}, {workers}: {each[0]:.0f} ms per model"
-                    f" beside {1e3 * work / given.models:.0f} ms of work, start {one:.1f} s; resumed, nothing to do: {each[1]:.0f} ms per model"
+                    f"{place}, {workers}: {each[0]:.0f} ms per model beside"
+                    f" {1e3 * work / given.models:.0f} ms of work, start {one:.1f} s;"
+                    f" resumed, nothing to do: {each[1]:.0f} ms per model"
                 )
                 number += 1
         shutil.rmtree(folder / "in")

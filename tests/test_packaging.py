@@ -28,6 +28,12 @@ TESTED_AS_A_WHOLE = {
     "tests/calibration/test_data.py": {"core/calibration/array_sets.py", "core/calibration/images.py"},
     "tests/cost/test_count.py": {f"core/cost/{name}.py" for name in ("call", "constants", "slots")},
     "tests/bench/test_roofline.py": {"core/bench/log_axes.py"},
+    "tests/cli/test_batch.py": {"cli/board.py"},
+    "tests/cli/test_console.py": {"cli/printable.py"},
+    "tests/documents/test_json_input.py": {"core/documents/json_text.py", "core/documents/limited.py"},
+    "tests/graph/test_wire.py": {"core/graph/lean.py", "core/graph/mapped.py"},
+    "tests/zoo/test_slot.py": {"core/zoo/workers.py"},
+    "tests/zoo/test_supervisor.py": {"core/zoo/child.py", "core/zoo/task.py"},
     "tests/cost/test_compounds.py": {"core/cost/formulas.py", "core/cost/patterns.py"},
     "tests/cost/test_fusion.py": {"core/cost/fusion_rules.py", "core/cost/grouped.py"},
     "tests/cost/test_macs.py": {

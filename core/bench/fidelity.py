@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx_pare.bench.batches import Batch, Expected, as_many, bytes_of, limited
 from onnx_pare.bench.outputs import class_output, class_scores, fed_rows, has_rows, real_rows, top1
 from onnx_pare.bench.runner import Runner
 from onnx_pare.bench.tally import OutputFidelity, Tally, json_db, json_number
 from onnx_pare.errors import DataError, ModelError
 from onnx_pare.graph.runnable import is_large
-from onnx_pare.graph.session import HUNGRY, Feeds
+from onnx_pare.graph.session import HUNGRY
 from onnx_pare.progress import Advance, Progress, Silent
 
 if TYPE_CHECKING:
     from onnx_pare.calibration.data import Samples
 
 KEPT_BYTES = 64 << 20
-# feeds, the samples that count in them, and the reference's outputs
-Expected = tuple[Feeds, int, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -152,10 +151,10 @@ class Reference:
         if not large:
             yield self._expected(batches, large)
             return
-        while block := _as_many(self._expected(batches, large)):
+        while block := as_many(self._expected(batches, large), KEPT_BYTES):
             yield block
 
-    def _expected(self, batches: Iterator[tuple[int, tuple[Feeds, int]]], large: bool) -> Iterator[Expected]:
+    def _expected(self, batches: Iterator[tuple[int, Batch]], large: bool) -> Iterator[Expected]:
         """Yield feeds, the samples that count in them, and the reference's outputs for them."""
         runner = None
         for index, (feeds, count) in batches:
@@ -169,7 +168,7 @@ class Reference:
             yield feeds, count, outputs
 
     def _keep(self, index: int, outputs: list[Any]) -> None:
-        size_bytes = _bytes(outputs)
+        size_bytes = bytes_of(outputs)
         if index == len(self._kept) and size_bytes <= self._free_bytes:
             self._kept.append(outputs)
             self._free_bytes -= size_bytes
@@ -179,33 +178,6 @@ class Reference:
         if missing:
             raise ModelError(f"{candidate.path}: has no output '{missing[0]}', which {self.path} has")
         return self._names
-
-
-def _as_many(samples: Iterator[Expected]) -> list[Expected]:
-    """Return the first samples, until their inputs and outputs hold `KEPT_BYTES`."""
-    block, size_bytes = [], 0
-    for sample in samples:
-        block.append(sample)
-        feeds, _, outputs = sample
-        size_bytes += _bytes(feeds.values()) + _bytes(outputs)
-        if size_bytes >= KEPT_BYTES:
-            break
-    return block
-
-
-def _bytes(values: Iterable[Any]) -> int:
-    return sum(value.nbytes if isinstance(value, np.ndarray) else 1 << 16 for value in values)
-
-
-def limited(batches: Iterable[tuple[Feeds, int]], limit: int) -> Iterator[tuple[Feeds, int]]:
-    """Yield batches until `limit` samples; of the last one, fewer count."""
-    if limit < 1:
-        return
-    for feeds, count in batches:
-        yield feeds, min(count, limit)
-        limit -= count
-        if limit <= 0:
-            return
 
 
 class _Comparison:

@@ -71,11 +71,14 @@ def _is_dequantized(node: ir.Node, constants: frozenset[str]) -> bool:
 
 def _quantized_as(value: ir.Value) -> tuple[ir.Node, ...]:
     """Return the nodes from a tensor to the QuantizeLinear it ends in; none if something else reads it."""
-    readers = value.consumers()
-    if len(readers) != 1 or value.is_graph_output():
-        return ()
-    (reader,) = readers
-    if reader.op_type == "QuantizeLinear":
-        return (reader,)
-    rest = _quantized_as(reader.outputs[0]) if reader.op_type in ACTIVATIONS else ()
-    return (reader, *rest) if rest else ()
+    path: list[ir.Node] = []
+    while True:
+        readers = value.consumers()
+        if len(readers) != 1 or value.is_graph_output():
+            return ()
+        path.append(readers[0])
+        if readers[0].op_type == "QuantizeLinear":
+            return tuple(path)
+        if readers[0].op_type not in ACTIVATIONS:
+            return ()
+        value = readers[0].outputs[0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def fits(node: onnx.NodeProto) -> bool:
-    """Return whether the subgraphs take and make as many values as the node; else onnxruntime refuses it."""
+    """Return whether the subgraphs take and make as many values as the node; if not, onnxruntime tells."""
     made = {"If": 0, "Loop": 1, "Scan": 0}[node.op_type] + len(node.output)
     taken = 0 if node.op_type == "If" else len(node.input)
     bodies = subgraphs(node).values()

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 MAX_NODES = 1 << 18
 # nodes, attributes, tensors, values, types and dimensions: parsed, each takes some hundred bytes
 MAX_MESSAGES = 1 << 22
-MAX_CALLS = 32
+# inlining takes time by the square of the calls
+MAX_CALLS = 1 << 12
+MAX_NESTED_CALLS = 32
 # smaller files cannot hold enough to matter
 _COUNTED_BYTES = 16 << 20
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
@@ -41,31 +43,36 @@ def check_nodes(proto: onnx.ModelProto, path: Path) -> None:
     Raises:
         ModelError: It has more than MAX_NODES nodes, or functions call themselves or nest too deep.
     """
-    count = _Inlined(proto, path).size(proto.graph.node, ())
-    if count > MAX_NODES:
-        raise ModelError(f"{path}: has {count:,} nodes, its functions inlined; the limit is {MAX_NODES:,}")
+    nodes, calls = _Inlined(proto, path).size(proto.graph.node, ())
+    if nodes > MAX_NODES:
+        raise ModelError(f"{path}: has {nodes:,} nodes, its functions inlined; the limit is {MAX_NODES:,}")
+    if calls > MAX_CALLS:
+        raise ModelError(f"{path}: calls its functions {calls:,} times; the limit is {MAX_CALLS:,}")
 
 
 class _Inlined:
-    """Counts nodes with those of the functions they call; each function is counted once."""
+    """Counts nodes and calls with those in the functions they call; each function is counted once."""
 
     def __init__(self, proto: onnx.ModelProto, path: Path) -> None:
         self._path = path
         self._functions = {(function.domain, function.name): function.node for function in proto.functions}
-        self._sizes: dict[_Key, int] = {}
+        self._sizes: dict[_Key, tuple[int, int]] = {}
 
-    def size(self, nodes: Iterable[onnx.NodeProto], within: tuple[_Key, ...]) -> int:
-        """Return how many nodes there are, those of subgraphs included; `within` are the functions around."""
-        return sum(self._called((node.domain, node.op_type), within) for node in protos.nodes_within(nodes))
+    def size(self, nodes: Iterable[onnx.NodeProto], within: tuple[_Key, ...]) -> tuple[int, int]:
+        """Return how many nodes and calls there are, in subgraphs too; `within` are the functions around."""
+        keys = ((node.domain, node.op_type) for node in protos.nodes_within(nodes))
+        sizes = [self._called(key, within) for key in keys]
+        return sum(nodes for nodes, _ in sizes), sum(calls for _, calls in sizes)
 
-    def _called(self, key: _Key, within: tuple[_Key, ...]) -> int:
+    def _called(self, key: _Key, within: tuple[_Key, ...]) -> tuple[int, int]:
         if key not in self._functions:
-            return 1
-        if key in within or len(within) >= MAX_CALLS:
-            said = "calls itself" if key in within else f"is called by {MAX_CALLS} others around it"
+            return 1, 0
+        if key in within or len(within) >= MAX_NESTED_CALLS:
+            said = "calls itself" if key in within else f"is called by {MAX_NESTED_CALLS} others around it"
             raise ModelError(f"{self._path}: function '{key[1]}' {said}", hint="The file is damaged.")
         if key not in self._sizes:
-            self._sizes[key] = self.size(self._functions[key], (*within, key))
+            nodes, calls = self.size(self._functions[key], (*within, key))
+            self._sizes[key] = nodes, calls + 1
         return self._sizes[key]
 
 

@@ -262,11 +262,13 @@ def _rename(temporary: Path, target: Path) -> None:
     temporary.chmod(0o666 & ~umask)
     _sync(temporary)
     temporary.replace(target)
-    if hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
-        _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Bring what a folder lists to the disk, where the system can: new names outlast a loss of power then."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        return
     try:
         _sync(path)
     except OSError as error:

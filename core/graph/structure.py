@@ -51,6 +51,11 @@ def check_structure(proto: onnx.ModelProto, path: Path) -> None:
             raise ModelError(f"{path}: graph '{graph.name}': subgraphs nest deeper than {MAX_DEPTH} levels")
     check_nodes(proto, path)
     _check_operators(proto, path)
+    for node in protos.nodes_within(proto.graph.node):
+        if any(attribute.ref_attr_name for attribute in node.attribute):
+            raise ModelError(
+                f"{path}: node '{node.name}' refers to an attribute of a function, but is in none"
+            )
     _check_names(proto.graph, frozenset(), path)
     for function in proto.functions:
         known = _check_reads(function.node, set(function.input), frozenset(), path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from onnx_pare.errors import InputError, PareError, PassError, VerificationError
 from onnx_pare.graph.load import first_line
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 # what float rounding in another order may cost a lossless pass
 LOSSLESS_DB = 60.0
+# what is no bug of a pass, but asks too much of it
+_REASONS: Mapping[type[Exception], str] = {
+    MemoryError: "ran out of memory",
+    RecursionError: "the graph nests too deep",
+    np.linalg.LinAlgError: "its equations cannot be solved: weights or activations are too large, or NaN",
+}
 # samples that each pass's result is compared on; the final model is compared on all of them
 CHECK_SAMPLES = 32
 
@@ -100,8 +108,9 @@ def _apply(one: Pass, model: ir.Model, context: Context, before: Sequence[str]) 
         raise type(error)(one.name, error.reason, before=before, hint=error.hint) from error
     except PareError:
         raise
-    except MemoryError as error:
-        raise PassError(one.name, "ran out of memory", before=before) from error
+    except tuple(_REASONS) as error:
+        reason = next(said for kind, said in _REASONS.items() if isinstance(error, kind))
+        raise PassError(one.name, reason, before=before) from error
     except (
         Exception
     ) as error:  # a bug in the pass, or a model it does not expect: say which pass, keep the cause

@@ -103,10 +103,12 @@ class Recipe(Section):
         return tuple(read_gate(gate) for gate in self.gates)
 
     @property
-    def has_remote_data(self) -> bool:
-        """Whether URLs name its data."""
-        sections = (self.calibration, self.evaluation)
-        return any(section is not None and is_url(section.data or "") for section in sections)
+    def remote_data(self) -> dict[Path, str]:
+        """The URLs that name its data, by what stands for them in `calibration_path`, `evaluation_path`."""
+        named = {self.calibration_path: self.calibration.data}
+        if self.evaluation is not None:
+            named[self.evaluation_path] = self.evaluation.data
+        return {path: data for path, data in named.items() if path and data and is_url(data)}
 
     def on_local_data(self, fetched: Callable[[str], Path]) -> Recipe:
         """Return the recipe with local paths in place of the URLs that name its data.

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 def weight_axis(node: ir.Node) -> int | None:
     """Return the axis of an anchor's weight that its output channels lie on, None if it cannot be an anchor.
 
-    An anchor is where the work is: a Conv, Gemm or MatMul with constant float32 weights.
+    An anchor is where the work is: a Conv, Gemm or MatMul of something computed and constant float32 weights.
     """
     rule = ANCHORS.get(node.op_type) if node.domain == "" else None
     if rule is None or len(node.inputs) < 2:
         return None
     weight = constant(node.inputs[1])
     if weight is None or weight.dtype.name != "float32" or weight.size == 0:
+        return None
+    if node.inputs[0] is None or constant(node.inputs[0]) is not None:
         return None
     if len(node.inputs) > 2 and node.inputs[2] is not None and constant(node.inputs[2]) is None:
         return None

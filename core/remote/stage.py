@@ -64,6 +64,11 @@ class Stage:
         store.fetch(url, target, ModelError)
         self._models.add(url)
 
+    @property
+    def fetched(self) -> int:
+        """How many files of models were fetched, external data among them."""
+        return len(self._models)
+
     def data(self, name: str) -> Path:
         """Return the local copy of calibration or labelled data; jobs of one process share it.
 

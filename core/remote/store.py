@@ -47,12 +47,14 @@ class Entry:
         name: Its path below the folder (or the fixed part of the pattern) that was asked for.
         size_bytes: Its size; None where the server does not say.
         version: What differs between two versions of it, as far as its store tells.
+        told: Whether the store tells more than the size.
     """
 
     url: str
     name: str
     size_bytes: int | None
     version: str
+    told: bool
 
 
 def find(url: str, error: type[InputError]) -> list[Entry]:
@@ -262,8 +264,9 @@ def _said(error: Exception) -> str:
 
 
 def _entry(url: str, name: str, status: Mapping[str, Any]) -> Entry:
-    version = "|".join(f"{key}={status[key]}" for key in _VERSION_KEYS if status.get(key) is not None)
-    return Entry(url, name, status.get("size"), version)
+    known = {key: status[key] for key in _VERSION_KEYS if status.get(key) is not None}
+    version = "|".join(f"{key}={value}" for key, value in known.items())
+    return Entry(url, name, status.get("size"), version, told=bool(known.keys() - {"size"}))
 
 
 def _below(path: str, base: str) -> str:

@@ -11,20 +11,17 @@ from pathlib import Path
 from typing import Protocol
 
 from onnx_pare.errors import OutputError
-from onnx_pare.graph.save import remove_leftovers
-from onnx_pare.pipeline.plan import Job
 from onnx_pare.remote import urls
+from onnx_pare.zoo.asked import REPORT_SUFFIX, Tasks
 from onnx_pare.zoo.folder import OutputFolder
-from onnx_pare.zoo.identity import digest, named_files
 from onnx_pare.zoo.items import Item
 from onnx_pare.zoo.journal import Journal, Output, Record
 from onnx_pare.zoo.tally import Tally, tally
-from onnx_pare.zoo.task import Elsewhere, Kind, Limits, Outcome, Status, Task, failed
+from onnx_pare.zoo.task import Kind, Limits, Outcome, Status, Task, failed
 
 logger = logging.getLogger(__name__)
 # tasks that wait beside those at work, so that no worker waits for one
 WAITING = 1
-REPORT_SUFFIX = ".report.json"
 
 
 class Workers(Protocol):
@@ -90,7 +87,9 @@ class Run:
     folder: OutputFolder
     journal: Journal
     unchanged: int = 0
-    _digests: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._tasks = Tasks(self.batch, self.folder)
 
     def results(self, workers: Workers) -> Iterator[Record]:
         """Do what there is to do, and yield each model's record, as they end.
@@ -103,7 +102,7 @@ class Run:
             if (record := self._at_once(item)) is not None:
                 yield record
                 continue
-            task = self._task(item)
+            task = self._tasks.task(item, self._recorded(item))
             self.folder.mark(item.name)
             pending[workers.submit(task)] = item
             while len(pending) >= workers.width + WAITING:
@@ -152,6 +151,9 @@ class Run:
                 f"{urls.shown(self.folder.target(item.name))}: exists already; add --overwrite to replace it"
             )
             outcome = failed(Kind.OUTPUT, said)
+        elif self._is_known(item):
+            outcome = Outcome(Status.UNCHANGED)
+            return self._finish(item, outcome)
         else:
             return None
         before = self.journal.find(item.name)
@@ -168,37 +170,12 @@ class Run:
             self.batch.overwrite or own or self.folder.in_flight(item.name) or not self.folder.has(item.name)
         )
 
-    def _task(self, item: Item) -> Task:
-        recipe = item.order.recipe
-        assert recipe is not None, "a model that is left out is no task"
-        target = self.folder.target(item.name)
-        names = Elsewhere(item.model, target, target + REPORT_SUFFIX)
-        if self.folder.in_flight(item.name) and not urls.is_url(target):
-            remove_leftovers(Path(names.output))
-            remove_leftovers(Path(names.report))
-        baseline = self.batch.baseline
-        job = Job(
-            model=Path(names.model),
-            recipe=recipe,
-            output=Path(names.output),
-            shapes=item.order.shapes,
-            seed=self.batch.seed,
-            overwrite=True,
-            command=self.batch.command,
-            also_writes=(Path(names.report),),
-            baseline=baseline and baseline / f"{item.name}{REPORT_SUFFIX}",
-        )
-        digests = {str(path): self._digest(path) for path in named_files(recipe)}
-        return Task(
-            item.name,
-            job,
-            Path(names.report),
-            self._recorded(item),
-            digests,
-            self.batch.limits,
-            self.batch.verbose,
-            names if recipe.has_remote_data or any(map(urls.is_url, vars(names).values())) else None,
-        )
+    def _is_known(self, item: Item) -> bool:
+        """Return whether the store says that a model has not changed: it need not be fetched."""
+        record = self.journal.find(item.name)
+        if record is None or not record.origin or not self._recorded(item):
+            return False
+        return record.origin == self._tasks.origin(item)
 
     def _recorded(self, item: Item) -> str:
         """Return the key under which the journal has a model, if that still holds."""
@@ -213,7 +190,7 @@ class Run:
 
     def _record(self, item: Item, outcome: Outcome) -> Record:
         facts = dict(outcome.facts)
-        written = facts.pop("output", None)
+        written, alone = facts.pop("output", None), facts.pop("alone", False)
         before = self.journal.find(item.name)
         left = before.output if before is not None else None
         return Record(
@@ -222,6 +199,7 @@ class Run:
             kind=outcome.kind,
             reason=outcome.reason,
             key=outcome.key,
+            origin=self._tasks.origin(item) if alone else "",
             report=f"{item.name}{REPORT_SUFFIX}" if outcome.status is Status.OK else None,
             output=left if written is None else Output(path=item.name, **written),
             limits=self.batch.limits,
@@ -231,13 +209,3 @@ class Run:
             finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **facts,
         )
-
-    def _digest(self, path: Path) -> str:
-        """Return the content hash of data, read once in a run."""
-        known = str(path)
-        if known not in self._digests:
-            try:
-                self._digests[known] = digest(path)
-            except OSError:
-                self._digests[known] = "unreadable"  # the run says what is wrong
-        return self._digests[known]

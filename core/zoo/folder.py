@@ -9,7 +9,7 @@ import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,15 @@ class OutputFolder:
         """Return whether there is a result of a model."""
         return Path(self.target(model)).is_file()
 
-    def read_report(self, name: str) -> Any:
+    def read_report(self, name: str) -> Mapping[str, Any]:
         """Return the report of this name, as JSON values.
 
         Raises:
             InputError: It cannot be read.
         """
-        from onnx_pare.documents.json_input import read_json
+        from onnx_pare.pipeline.earlier import read_values
 
-        return read_json(Path(self.target(name)), noun="report")
+        return read_values(Path(self.target(name)))
 
     def mark(self, model: str) -> None:
         """Note that work on a model begins, before anything of it is written.

@@ -29,17 +29,29 @@ def key(job: Job, digests: Mapping[str, str]) -> str:
     Raises:
         OSError: The model cannot be read.
     """
+    return _hash({"model": list(_content(job.model)), **_settings(job, digests)})
+
+
+def origin(job: Job, digests: Mapping[str, str], version: str) -> str:
+    """Return the like of `key` for a model that was not fetched: by the version that its store tells."""
+    return _hash({"version": version, **_settings(job, digests)})
+
+
+def _hash(parts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _settings(job: Job, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return what decides beside the model."""
     from onnx_pare.graph.load import sha256
 
-    parts = {
+    return {
         "tool": __version__,
-        "model": list(_content(job.model)),
         "recipe": _by_content(job.recipe, digests),
         "shapes": {name: list(dims) for name, dims in sorted(job.shapes.items())},
         "seed": job.seed,
         "baseline": sha256(job.baseline) if job.baseline is not None and job.baseline.is_file() else None,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _content(path: Path) -> Iterator[str]:

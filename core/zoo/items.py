@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onnx_pare.errors import PareError, RecipeError, UsageError
 from onnx_pare.remote import urls
 from onnx_pare.zoo.manifest import Entry, check_matches, load_manifest, mentions, settings
+from onnx_pare.zoo.model_urls import Found
 from onnx_pare.zoo.models import mirrored
 
 if TYPE_CHECKING:
@@ -40,11 +41,13 @@ class Item:
         name: Its path below the folder that all models share, with `/`.
         model: Path or URL of the ONNX file.
         order: What is done with it.
+        version: What the store of a URL says of the file's version; empty if that cannot be relied on.
     """
 
     name: str
     model: str
     order: Order
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,20 +83,20 @@ def find_items(arguments: Sequence[str], output: str, given: Given, manifest: st
     if not manifest:
         models = _models(arguments, output)
         order = Order(_recipe(given.config, given, Entry(match="*")), given.shapes)
-        return [Item(name, model, order) for name, model in models.items()]
+        return [Item(one.name, one.location, order, one.version) for one in models.values()]
     known, document = load_manifest(manifest)
     models = _models(arguments or [str(Path(manifest).parent)], output)
     check_matches(known, document, list(models))
     orders = _Orders(given)
     return [
-        Item(name, model, orders.of(settings(known, name)))
-        for name, model in models.items()
-        if arguments or mentions(known, name)
+        Item(one.name, one.location, orders.of(settings(known, one.name)), one.version)
+        for one in models.values()
+        if arguments or mentions(known, one.name)
     ]
 
 
-def _models(arguments: Sequence[str], output: str) -> dict[str, str]:
-    models = dict(mirrored(arguments, output))
+def _models(arguments: Sequence[str], output: str) -> dict[str, Found]:
+    models = {found.name: found for found in mirrored(arguments, output)}
     if not models:
         raise UsageError(
             urls.shown(f"{' '.join(arguments)}: all models lie in the output folder {output}"),

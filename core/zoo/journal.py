@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from onnx_pare.documents.section import Section
 from onnx_pare.errors import InputError, OutputError
+from onnx_pare.graph.save import sync_folder
 from onnx_pare.zoo.task import LASTING, Kind, Limits, Status
 
 NAME = "journal.jsonl"
@@ -39,6 +40,7 @@ class Record(Section):
         kind: Why it failed; None if it did not.
         reason: The same in one line; or why it was skipped.
         key: See `identity.key`.
+        origin: See `identity.origin`; empty if the model is local, or has other files beside it.
         report: Where its report lies, below the output folder; None unless it is done.
         output: What was written; of a model that failed, what an earlier run left in its place.
         size_ratio: File size after over before.
@@ -57,6 +59,7 @@ class Record(Section):
     kind: Kind | None = None
     reason: str = ""
     key: str = ""
+    origin: str = ""
     report: str | None = None
     output: Output | None = None
     size_ratio: float | None = None
@@ -101,7 +104,7 @@ class Journal:
         self.path = folder / NAME
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            _sync_folder(folder)
+            sync_folder(folder)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
         try:
@@ -195,11 +198,3 @@ def _read(line: bytes, where: str) -> Record:
             f"{where}: not a line of a journal: {f'{key}: ' if key else ''}{problem['msg'][:200]}",
             hint="Move the journal away; models that are done are then done again.",
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from onnx_pare.errors import UsageError
 from onnx_pare.remote import store, urls
@@ -12,14 +13,28 @@ from onnx_pare.remote import store, urls
 SUFFIX = ".onnx"
 
 
-def find_urls(url: str) -> list[str]:
-    """Return the URLs of the models that a URL names: itself, those below it, those that match it.
+class Found(NamedTuple):
+    """A model of a batch.
+
+    Attributes:
+        name: Its name in the batch.
+        location: Path or URL of the file.
+        version: What its store says of the file's version; empty if that cannot be relied on, or it is local.
+    """
+
+    name: str
+    location: str
+    version: str = ""
+
+
+def find_urls(url: str) -> list[store.Entry]:
+    """Return the models that a URL names: itself, those below it, those that match it.
 
     Raises:
         UsageError: There is none.
     """
     entries = store.find(url, UsageError)
-    models = [entry.url for entry in entries if entry.url == url or entry.name.endswith(SUFFIX)]
+    models = [entry for entry in entries if entry.url == url or entry.name.endswith(SUFFIX)]
     if not models:
         raise UsageError(f"{urls.shown(url)}: no *.onnx file {'matches' if urls.has_glob(url) else 'there'}")
     return models
@@ -30,7 +45,7 @@ def names_many(url: str) -> bool:
     return urls.has_glob(url) or not (urls.is_http(url) or url.endswith(SUFFIX))
 
 
-def mirrored_urls(arguments: Sequence[str], output: str) -> Iterator[tuple[str, str]]:
+def mirrored_urls(arguments: Sequence[str], output: str) -> Iterator[Found]:
     """Yield the models that URLs name, as `models.mirrored` does.
 
     Raises:
@@ -39,15 +54,17 @@ def mirrored_urls(arguments: Sequence[str], output: str) -> Iterator[tuple[str, 
     _check_one_store(arguments)
     root = _common([_base(argument) for argument in arguments])
     written = f"{urls.location(output).rstrip('/')}/"
-    found: dict[str, str] = {}
-    for url in [url for argument in arguments for url in find_urls(argument)]:
-        place = urls.location(url)
+    found: dict[str, Found] = {}
+    for entry in [entry for argument in arguments for entry in find_urls(argument)]:
+        place = urls.location(entry.url)
         if urls.is_url(output) and place.startswith(written):
             continue
-        name = _name(place.removeprefix(root), url)
-        if found.setdefault(name, url) != url:
-            raise UsageError(f"{urls.shown(url)}: two models of this name", hint="Run one batch for each.")
-    yield from found.items()
+        model = Found(_name(place.removeprefix(root), entry.url), entry.url, entry.version * entry.told)
+        if found.setdefault(model.name, model).location != entry.url:
+            raise UsageError(
+                f"{urls.shown(entry.url)}: two models of this name", hint="Run one batch for each."
+            )
+    yield from found.values()
 
 
 def _base(argument: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from onnx_pare.errors import UsageError
 from onnx_pare.remote import urls
-from onnx_pare.zoo.model_urls import find_urls, mirrored_urls, names_many
+from onnx_pare.zoo.model_urls import Found, find_urls, mirrored_urls, names_many
 
 _WILDCARDS = frozenset("*?[")
 
@@ -26,7 +26,7 @@ def find_models(arguments: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for argument in arguments:
         if urls.is_url(argument):
-            models = find_urls(argument)
+            models = [entry.url for entry in find_urls(argument)]
         elif not (models := [str(path) for path in _named(urls.local(argument))]):
             raise UsageError(f"{argument}: {_nothing(Path(urls.local(argument)))}")
         found.update(dict.fromkeys(models))
@@ -53,11 +53,11 @@ def is_glob(argument: str) -> bool:
     return not _WILDCARDS.isdisjoint(argument)
 
 
-def mirrored(arguments: Sequence[str], output: str) -> Iterator[tuple[str, str]]:
-    """Yield the models that the arguments name, each with its name in the batch.
+def mirrored(arguments: Sequence[str], output: str) -> Iterator[Found]:
+    """Yield the models that the arguments name.
 
-    The name is the path below the folder that all arguments share, with `/`: for one folder its own tree.
-    Models in the output folder are left out, should it lie among the inputs.
+    A model's name is the path below the folder that all arguments share, with `/`: for one folder its own
+    tree. Models in the output folder are left out, should it lie among the inputs.
 
     Raises:
         UsageError: An argument names nothing, or they are local paths and URLs, or URLs of several stores.
@@ -72,7 +72,7 @@ def mirrored(arguments: Sequence[str], output: str) -> Iterator[tuple[str, str]]
     for path in find_models(arguments):
         place = os.path.abspath(path)  # noqa: PTH100
         if not PurePath(place).is_relative_to(written):
-            yield PurePath(place).relative_to(root).as_posix(), path
+            yield Found(PurePath(place).relative_to(root).as_posix(), path)
 
 
 def _base(argument: str) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -38,13 +38,13 @@ class RemoteFolder(OutputFolder):
         """Return whether there was a result of a model when it was first asked for any."""
         return model in self._there
 
-    def read_report(self, name: str) -> Any:
+    def read_report(self, name: str) -> Mapping[str, Any]:
         """Return the report of this name, as JSON values."""
-        from onnx_pare.documents.json_input import read_json
+        from onnx_pare.pipeline.earlier import read_values
         from onnx_pare.remote.stage import staged
 
         with staged(scratch=self.scratch) as stage:
-            return read_json(stage.data(self.target(name)), noun="report")
+            return read_values(stage.data(self.target(name)))
 
     @cached_property
     def _there(self) -> frozenset[str]:

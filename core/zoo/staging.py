@@ -40,7 +40,8 @@ def on_local_files(task: Task, run: Callable[[Task], Outcome], cache: DataCache,
             if outcome.status is Status.OK:
                 stage.publish()
                 _publish_report(local.report, task.elsewhere.report, stage)
-            return replace(outcome, reason=stage.names.text(outcome.reason))
+            facts = {**outcome.facts, "alone": stage.fetched == 1}
+            return replace(outcome, facts=facts, reason=stage.names.text(outcome.reason))
     except OutputError as error:
         return failed(Kind.FULL if error.full else Kind.OUTPUT, error.message)
     except PareError as error:

@@ -10,6 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
+from onnx_pare.remote import store
+from tests.stores import net
+
 
 @pytest.fixture
 def zoo(memory: Any, folder: Path) -> Any:
@@ -160,6 +163,28 @@ def test_a_batch_from_store_to_store(command: Any, zoo: Any, batch: tuple[str, .
     assert "3 unchanged since an earlier run" in again.out
     status = command("pare", "zoo", "status", "memory://out", "--json", "-")
     assert json.loads(status.out) == json.loads(zoo.cat("/out/summary.json")) | {"unchanged": 0}
+
+
+def test_what_has_not_changed_is_not_fetched(
+    command: Any, zoo: Any, batch: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, weights = net("deep/w.bin")
+    zoo.pipe("/zoo/apart.onnx", content)
+    zoo.pipe("/zoo/deep/w.bin", weights)
+    assert command(*batch).code == 4
+    fetched = []
+    fetch = store.fetch
+    monkeypatch.setattr(store, "fetch", lambda url, *more: (fetched.append(url), fetch(url, *more)))
+    assert "4 unchanged" in command(*batch).out
+    apart = [
+        "memory://zoo/apart.onnx",
+        "memory://zoo/deep/w.bin",
+    ]  # its store says nothing of the two together
+    assert sorted(fetched) == apart
+    zoo.pipe("/zoo/net.onnx", zoo.cat("/zoo/net.onnx"))
+    assert "4 unchanged" in command(*batch).out
+    assert sorted(fetched[2:]) == [*apart, NET]
+    assert "unchanged" not in command(*batch, "--seed", "1").out
 
 
 def test_a_batch_goes_on_on_another_machine(

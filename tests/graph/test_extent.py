@@ -9,7 +9,7 @@ from onnx import helper
 
 from onnx_pare.errors import ModelError
 from onnx_pare.graph import extent
-from onnx_pare.graph.extent import MAX_CALLS, MAX_MESSAGES, MAX_NODES, check_messages, check_nodes
+from onnx_pare.graph.extent import MAX_MESSAGES, MAX_NESTED_CALLS, MAX_NODES, check_messages, check_nodes
 
 PATH = Path("m.onnx")
 
@@ -36,11 +36,17 @@ def test_nodes_of_functions_count_as_often_as_they_are_called(monkeypatch: pytes
 
 
 def test_functions_that_double_are_refused_at_once() -> None:
-    proto = calling(*[(f"F{index + 1}",) * 2 for index in range(MAX_CALLS - 2)], ("Relu",))
+    proto = calling(*[(f"F{index + 1}",) * 2 for index in range(MAX_NESTED_CALLS - 2)], ("Relu",))
     started = time.perf_counter()
-    with pytest.raises(ModelError, match=f"has {2 ** (MAX_CALLS - 2):,} nodes"):
+    with pytest.raises(ModelError, match=f"has {2 ** (MAX_NESTED_CALLS - 2):,} nodes"):
         check_nodes(proto, PATH)
     assert time.perf_counter() - started < 1
+
+
+def test_functions_that_are_called_too_often() -> None:
+    proto = calling(*[(f"F{index + 1}",) * 2 for index in range(12)], ("Relu",))
+    with pytest.raises(ModelError, match=r"calls its functions 8,191 times; the limit is 4,096"):
+        check_nodes(proto, PATH)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +55,8 @@ def test_functions_that_double_are_refused_at_once() -> None:
         ([("F0",)], "function 'F0' calls itself"),
         ([("F1",), ("Relu", "F2"), ("F1",)], "function 'F1' calls itself"),
         (
-            [(f"F{index + 1}",) for index in range(2 * MAX_CALLS)],
-            f"is called by {MAX_CALLS} others around it",
+            [(f"F{index + 1}",) for index in range(2 * MAX_NESTED_CALLS)],
+            f"is called by {MAX_NESTED_CALLS} others around it",
         ),
     ],
 )

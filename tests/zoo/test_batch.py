@@ -50,7 +50,7 @@ class Here:
 
 
 def batch_of(models: Path, recipe: Recipe, out: Path, **more: object) -> Batch:
-    items = [Item(name, path, Order(recipe)) for name, path in mirrored([str(models)], str(out))]
+    items = [Item(one.name, one.location, Order(recipe)) for one in mirrored([str(models)], str(out))]
     return replace(Batch(items), **more)  # type: ignore[arg-type]
 
 

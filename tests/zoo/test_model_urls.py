@@ -30,13 +30,13 @@ def zoo(memory: Any) -> Any:
     ],
 )
 def test_names_are_below_the_folder_that_all_share(arguments: list[str], expected: list[str]) -> None:
-    found = dict(mirrored(arguments, "out"))
+    found = {one.name: one.location for one in mirrored(arguments, "out")}
     assert list(found) == expected
     assert all(url.startswith("memory://zoo/") for url in found.values())
 
 
 def test_results_are_no_inputs() -> None:
-    assert [name for name, _ in mirrored(["memory://zoo"], "memory://zoo/deep")] == ["a.onnx"]
+    assert [one.name for one in mirrored(["memory://zoo"], "memory://zoo/deep")] == ["a.onnx"]
 
 
 def test_web_addresses_keep_their_keys(web: Any) -> None:
@@ -44,7 +44,8 @@ def test_web_addresses_keep_their_keys(web: Any) -> None:
     for name in ("a.onnx", "deep/b.onnx"):
         (web.folder / name).touch()
     urls = [f"{web.url}a.onnx?key=1", f"{web.url}deep/b.onnx?key=2"]
-    assert list(mirrored(urls, "out")) == list(zip(["a.onnx", "deep/b.onnx"], urls, strict=True))
+    found = [(one.name, one.location) for one in mirrored(urls, "out")]
+    assert found == list(zip(["a.onnx", "deep/b.onnx"], urls, strict=True))
     twice = [f"{web.url}a.onnx?key=1", f"{web.url}a.onnx?key=2"]
     with pytest.raises(UsageError, match=r"a.onnx\?\*\*\*: two models of this name"):
         list(mirrored(twice, "out"))
@@ -72,3 +73,21 @@ def test_one_batch_is_about_one_store(arguments: list[str]) -> None:
 def test_what_is_a_batch(url: str, many: bool) -> None:
     assert names_many(url) == many
     assert is_batch([url]) == many
+
+
+def test_the_version_that_a_store_tells(zoo: Any) -> None:
+    def version() -> str:
+        (one,) = mirrored(["memory://zoo/a.onnx"], "out")
+        return one.version
+
+    before = version()
+    assert before
+    assert version() == before
+    zoo.pipe("/zoo/a.onnx", b"")
+    assert version() != before
+
+
+def test_a_size_alone_is_no_version(zoo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(zoo), "info", lambda system, path: {"type": "file", "size": 3})
+    (one,) = mirrored(["memory://zoo/a.onnx"], "out")
+    assert one.version == ""

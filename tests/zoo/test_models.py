@@ -71,18 +71,19 @@ def test_what_names_nothing_is_an_error(zoo: Path, argument: str, message: str) 
 def test_names_are_below_the_folder_that_all_share(
     zoo: Path, arguments: list[str], expected: list[str]
 ) -> None:
-    found = dict(mirrored([str(zoo / argument) for argument in arguments], str(zoo / "out")))
+    models = mirrored([str(zoo / argument) for argument in arguments], str(zoo / "out"))
+    found = {one.name: one.location for one in models}
     assert list(found) == expected
     assert all(Path(path).is_file() for path in found.values())
 
 
 def test_results_are_no_inputs(zoo: Path) -> None:
-    assert [name for name, _ in mirrored([str(zoo)], str(zoo / "deep"))] == ["a.onnx", "b.onnx"]
+    assert [one.name for one in mirrored([str(zoo)], str(zoo / "deep"))] == ["a.onnx", "b.onnx"]
 
 
 def test_names_from_the_current_folder(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(zoo)
-    assert [name for name, _ in mirrored(["."], "out")] == ["a.onnx", "b.onnx", "deep/c.onnx"]
+    assert [one.name for one in mirrored(["."], "out")] == ["a.onnx", "b.onnx", "deep/c.onnx"]
 
 
 def test_what_is_a_batch(zoo: Path) -> None:
