@@ -16,7 +16,7 @@ MAX_NODES = 1 << 18
 # nodes, attributes, tensors, values, types and dimensions: parsed, each takes some hundred bytes
 MAX_MESSAGES = 1 << 22
 # inlining takes time by the square of the calls
-MAX_CALLS = 1 << 12
+MAX_CALLS = 1 << 11
 MAX_NESTED_CALLS = 32
 # smaller files cannot hold enough to matter
 _COUNTED_BYTES = 16 << 20

@@ -31,9 +31,12 @@ which therefore keep their IR version.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from onnx_pare.documents.json_input import parse_json
+from onnx_pare.errors import ModelError
 from onnx_pare.sparsity.share import Measurement, Share, Zeros
 
 if TYPE_CHECKING:
@@ -48,7 +51,8 @@ DEAD_CHANNELS = f"{PREFIX}dead_channels"
 def read_zero_fraction(node: ir.Node) -> float | None:
     """Return the measured fraction of zeros in the node's output, None if it has not been measured."""
     text = node.metadata_props.get(PREFIX + ZERO)
-    return None if text is None else float(text)
+    with _reading(f"node '{node.name}'"):
+        return None if text is None else _fraction(text)
 
 
 def read_zeros(node: ir.Node) -> Zeros | None:
@@ -56,7 +60,8 @@ def read_zeros(node: ir.Node) -> Zeros | None:
     share = _read(node, PREFIX, ZERO)
     if share is None:
         return None
-    dead = tuple(json.loads(node.metadata_props.get(DEAD_CHANNELS, "[]")))
+    with _reading(f"node '{node.name}'"):
+        dead = tuple(int(index) for index in _numbers(node.metadata_props.get(DEAD_CHANNELS, "[]")))
     return Zeros(share.fraction, share.channel_axis, share.per_channel, dead, p10=share.p10, p90=share.p90)
 
 
@@ -134,13 +139,14 @@ def read_measurement(model: ir.Model) -> Measurement | None:
     }
     if not found:
         return None
-    return Measurement(
-        int(found["samples"]),
-        found["source"],
-        found["random"] == "true",
-        float(found["zero_fraction"]),
-        found["tool"],
-    )
+    with _reading("the model"):
+        return Measurement(
+            int(found["samples"]),
+            found["source"],
+            found["random"] == "true",
+            _fraction(found["zero_fraction"]),
+            found["tool"],
+        )
 
 
 def write_measurement(model: ir.Model, measurement: Measurement) -> bool:
@@ -172,13 +178,40 @@ def _read(node: ir.Node, prefix: str, name: str) -> Share | None:
     if total is None:
         return None
     axis = node.metadata_props.get(f"{prefix}channel_axis")
-    return Share(
-        float(total),
-        None if axis is None else int(axis),
-        tuple(json.loads(per_channel or "[]")),
-        p10=None if p10 is None else float(p10),
-        p90=None if p90 is None else float(p90),
-    )
+    with _reading(f"node '{node.name}'"):
+        return Share(
+            _fraction(total),
+            None if axis is None else int(axis),
+            _numbers(per_channel or "[]"),
+            p10=None if p10 is None else _fraction(p10),
+            p90=None if p90 is None else _fraction(p90),
+        )
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Turn what damaged metadata raises into a ModelError that names `where`."""
+    try:
+        yield
+    except (ValueError, KeyError) as error:
+        raise ModelError(
+            f"{where}: its metadata '{PREFIX}…' is damaged: {error}",
+            hint="Measure again from the original model: annotate_relu_sparsity.",
+        ) from error
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{text[:20]} is no fraction")
+    return number
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    found = parse_json(text.encode(), "metadata", noun="list of numbers", error=ModelError)
+    if not isinstance(found, list) or any(type(number) not in (int, float) for number in found):
+        raise ValueError(f"'{text[:20]}' is no list of numbers")
+    return tuple(found)
 
 
 def _properties(prefix: str, name: str, share: Share) -> dict[str, str]:

@@ -131,7 +131,7 @@ def run(task: Task, seat: Seat) -> Done:
         with _lock:
             office = _office()
             slot = office.slot(seat)
-        outcome = on_local_files(task, lambda local: slot.run(local, listen), office.data, office.scratch)
+        outcome = on_local_files(task, slot.run, listen, office.data, office.scratch)
     except OSError as error:  # no process can be started, no file be made: this machine's trouble
         outcome = failed(Kind.KILLED, f"the worker cannot work: {error}")
     return Done(outcome, tuple(log), socket.gethostname())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx_pare.errors import OutputError, PareError
 from onnx_pare.zoo.identity import digest
@@ -18,25 +18,31 @@ if TYPE_CHECKING:
     from onnx_pare.remote.stage import Stage
 
 
-def on_local_files(task: Task, run: Callable[[Task], Outcome], cache: DataCache, scratch: Path) -> Outcome:
+Listen = Callable[[Mapping[str, Any]], None]
+
+
+def on_local_files(
+    task: Task, run: Callable[[Task, Listen], Outcome], listen: Listen, cache: DataCache, scratch: Path
+) -> Outcome:
     """Return what became of a task: fetched, run, put back, and all copies removed but those of shared data.
 
     What the network does is a failure of this model that may go away, so it is tried again by the next run.
 
     Args:
         task: The task; one with nothing elsewhere is run as it is.
-        run: Runs a task on local files.
+        run: Runs a task on local files, and tells what happens.
+        listen: Told the same, with URLs in place of copies.
         cache: Copies of data that the tasks of this process share.
         scratch: Where copies are kept.
     """
     from onnx_pare.remote.stage import staged
 
     if task.elsewhere is None:
-        return run(task)
+        return run(task, listen)
     try:
         with staged(cache, scratch) as stage:
             local = _local(task, stage)
-            outcome = run(local)
+            outcome = run(local, lambda event: listen(stage.names.json(dict(event))))
             if outcome.status is Status.OK:
                 stage.publish()
                 _publish_report(local.report, task.elsewhere.report, stage)

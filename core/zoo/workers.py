@@ -51,9 +51,8 @@ class LocalWorkers:
             self._listen(number, task.name, {"event": "started"})
             outcome = on_local_files(
                 task,
-                lambda local: self._slots[number].run(
-                    local, lambda event: self._listen(number, task.name, event)
-                ),
+                self._slots[number].run,
+                lambda event: self._listen(number, task.name, event),
                 self._data,
                 self._scratch,
             )

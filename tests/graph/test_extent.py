@@ -45,7 +45,7 @@ def test_functions_that_double_are_refused_at_once() -> None:
 
 def test_functions_that_are_called_too_often() -> None:
     proto = calling(*[(f"F{index + 1}",) * 2 for index in range(12)], ("Relu",))
-    with pytest.raises(ModelError, match=r"calls its functions 8,191 times; the limit is 4,096"):
+    with pytest.raises(ModelError, match=r"calls its functions 8,191 times; the limit is 2,048"):
         check_nodes(proto, PATH)
 
 

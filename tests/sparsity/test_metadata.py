@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import onnx_ir as ir
+import pytest
 
+from onnx_pare.errors import ModelError
 from onnx_pare.sparsity.metadata import (
     read_input,
     read_measurement,
@@ -95,3 +97,29 @@ def test_measurement() -> None:
     assert read_measurement(model) == measurement
     assert not write_measurement(model, measurement)
     assert model.metadata_props["other"] == "stays"
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("zero_fraction", "many"),
+        ("zero_fraction", "nan"),
+        ("zero_fraction", "1e999"),
+        ("zero_fraction_p10", "-1"),
+        ("zero_fraction_per_channel", "[" * 9999),
+        ("zero_fraction_per_channel", '{"a": 1}'),
+        ("zero_fraction_per_channel", '["a"]'),
+        ("channel_axis", "9" * 5000),
+        ("dead_channels", "[null]"),
+    ],
+)
+def test_metadata_that_somebody_else_wrote(key: str, text: str) -> None:
+    node = ir.Node("", "Relu", [], name="r")
+    node.metadata_props.update({"onnx_pare.zero_fraction": "0.5", f"onnx_pare.{key}": text})
+    with pytest.raises(ModelError) as caught:
+        read_zeros(node)
+    assert "metadata" in caught.value.message
+    model = ir.from_onnx_text('<ir_version: 8, opset_import: ["": 17]> g (float[1] x) => (float[1] x) {}')
+    model.metadata_props["onnx_pare.sparsity.samples"] = text
+    with pytest.raises(ModelError, match=r"^the model: its metadata"):
+        read_measurement(model)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from onnx_pare.pipeline.recipe import load_recipe
 from onnx_pare.remote import store
 from onnx_pare.remote.cache import DataCache
-from onnx_pare.zoo.staging import on_local_files
+from onnx_pare.zoo.staging import Listen, on_local_files
 from onnx_pare.zoo.task import Elsewhere, Kind, Outcome, Status, Task
 from onnx_pare.zoo.work import work
 
@@ -27,8 +26,8 @@ def remote(task: Task, memory: Any) -> Task:
     return replace(task, job=nowhere, elsewhere=URLS)
 
 
-def here(task: Task) -> Outcome:
-    return work(task, lambda event: None)
+def here(task: Task, listen: Listen) -> Outcome:
+    return work(task, listen)
 
 
 @pytest.fixture
@@ -38,17 +37,15 @@ def do(tmp_path: Path) -> Any:
     scratch.mkdir()
     cache = DataCache(scratch / "data")
 
-    def done(
-        task: Task, run: Callable[[Task], Outcome] = lambda task: work(task, lambda event: None)
-    ) -> Outcome:
-        return on_local_files(task, run, cache, scratch)
+    def done(task: Task, run: Any = here, listen: Listen = lambda event: None) -> Outcome:
+        return on_local_files(task, run, listen, cache, scratch)
 
     yield done
     assert {path.name for path in scratch.iterdir()} <= {"data"}
 
 
 def test_local_files_are_left_where_they_are(task: Task, do: Any) -> None:
-    assert do(task, lambda one: Outcome(Status.OK, reason=str(one is task))).reason == "True"
+    assert do(task, lambda one, listen: Outcome(Status.OK, reason=str(one is task))).reason == "True"
 
 
 def test_from_store_to_store(remote: Task, task: Task, do: Any, memory: Any) -> None:
@@ -112,6 +109,16 @@ def test_what_the_network_does_may_go_away(
     outcome = do(remote)
     assert (outcome.status, outcome.kind) == (Status.FAILED, kind)
     assert outcome.reason == "memory://x: cannot be reached"
+
+
+def test_what_is_told_names_urls(remote: Task, do: Any) -> None:
+    def run(task: Task, listen: Listen) -> Outcome:
+        listen({"event": "log", "text": f"{task.job.model}: odd"})
+        return Outcome(Status.UNCHANGED)
+
+    heard: list[Any] = []
+    do(remote, run, heard.append)
+    assert heard == [{"event": "log", "text": "memory://zoo/net.onnx: odd"}]
 
 
 def test_a_model_that_is_not_there(remote: Task, do: Any, memory: Any) -> None:
