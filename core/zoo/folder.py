@@ -51,7 +51,7 @@ class OutputFolder:
         """Return the report of this name, as JSON values.
 
         Raises:
-            InputError: It cannot be read.
+            ReportError: It cannot be read, or is no report.
         """
         from onnx_pare.pipeline.earlier import read_values
 
