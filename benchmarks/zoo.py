@@ -29,7 +29,11 @@ passes:
   - quantize_int8: {round: nearest, equalize: false, select: predicted}
 benchmark: {profiles: [local], runs: 10}
 """
-TINY = "version: 1\ncalibration: {samples: 1}\npasses: [quantize_fp16]\nbenchmark: {profiles: []}\n"
+TINY = """version: 1
+calibration: {samples: 1}
+passes: [{quantize_fp16: {storage_only: true, min_elements: 1}}]
+benchmark: {profiles: []}
+"""
 OPTIMIZE = [sys.executable, "-c", "from onnx_pare.cli.main import optimize; optimize()"]
 WATCH_S = 0.05
 

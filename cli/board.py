@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from onnx_pare.cli import console
+from onnx_pare.cli.changes import ratio
 from onnx_pare.cli.units import duration
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("onnx_pare")
 # failures that the final table spells out, of each kind
 EXAMPLES = 5
+SIZES, SPEEDS = ("smaller", "larger"), ("slower", "faster")
 # columns of the bar, the numbers and the time beside a text, and what a text has at least
 BESIDE_TEXT, NARROWEST = 20 + 12 + 9, 16
 
@@ -121,19 +123,20 @@ def _rows(tally: Tally) -> Iterator[tuple[str, str]]:
         yield "failed", f"{tally.statuses[Status.FAILED]}  ({kinds})"
     if tally.gates_not_met:
         yield "gates", f"not met by {tally.gates_not_met}"
-    if (ratio := tally.size_ratio.value) is not None:
-        yield "size", f"{1 / ratio:.2f}× smaller (geometric mean of {tally.size_ratio.count})"
+    if (size := tally.size_ratio.value) is not None:
+        yield "size", f"{ratio(size, SIZES)} (geometric mean of {tally.size_ratio.count})"
     for profile, mean in sorted(tally.speedups.items()):
         if mean.value is not None:
             kind = "measured" if profile == "local" else "predicted"
-            yield "speed", f"{mean.value:.2f}× faster on {profile}, {kind} (geometric mean of {mean.count})"
+            change = ratio(mean.value, SPEEDS)
+            yield "speed", f"{change} on {profile}, {kind} (geometric mean of {mean.count})"
 
 
 def _line(record: Record) -> str:
     if record.kind is not None:
         return f"failed  {record.model}: {record.kind.value}: {record.reason}"
-    gains = [] if not record.size_ratio else [f"{1 / record.size_ratio:.2f}× smaller"]
-    gains += [f"{gain:.2f}× faster on {profile}" for profile, gain in record.speedup.items() if gain]
+    gains = [ratio(record.size_ratio, SIZES)] if record.size_ratio else []
+    gains += [f"{ratio(gain, SPEEDS)} on {profile}" for profile, gain in record.speedup.items() if gain]
     seconds = duration(record.seconds * 1e3)
     gates = [] if record.gates_passed else ["gate not met"]
     return f"{record.status.value:<7} {record.model}  {', '.join([*gates, *gains, seconds])}"

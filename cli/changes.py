@@ -23,12 +23,23 @@ def amount(
     """Return a row: the name, two costs, and `3.75× smaller`, `same`, or nothing where one is zero."""
     old, new = before[key], after[key]
     change = ""
-    if old == new or (old and abs(new / old - 1) < SAME):
+    if old == new:
         change = "same"
     elif old and new:
-        less, more = less_more
-        change = f"{old / new:.2f}× {less}" if new < old else f"{new / old:.2f}× {more}"
+        change = ratio(new / old, less_more)
     return name, show(old), show(new), change
+
+
+def ratio(after_over_before: float, less_more: tuple[str, str]) -> str:
+    """Return a ratio in words: `3.75× smaller`, `1.20× larger` or `same`."""
+    if abs(after_over_before - 1) < SAME:
+        return "same"
+    less, more = less_more
+    return (
+        f"{1 / after_over_before:.2f}× {less}"
+        if after_over_before < 1
+        else f"{after_over_before:.2f}× {more}"
+    )
 
 
 def speed(speedup: float, low: float, high: float) -> str:

@@ -28,7 +28,6 @@ TESTED_AS_A_WHOLE = {
     "tests/calibration/test_data.py": {"core/calibration/array_sets.py", "core/calibration/images.py"},
     "tests/cost/test_count.py": {f"core/cost/{name}.py" for name in ("call", "constants", "slots")},
     "tests/bench/test_roofline.py": {"core/bench/log_axes.py"},
-    "tests/cli/test_batch.py": {"cli/board.py"},
     "tests/documents/test_json_input.py": {"core/documents/json_text.py", "core/documents/limited.py"},
     "tests/graph/test_wire.py": {"core/graph/lean.py", "core/graph/mapped.py"},
     "tests/zoo/test_slot.py": {"core/zoo/workers.py"},

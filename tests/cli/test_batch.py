@@ -15,7 +15,11 @@ import pytest
 
 from .conftest import Command
 
-RECIPE = "version: 1\ncalibration: {samples: 2}\npasses: [quantize_fp16]\nbenchmark: {profiles: []}\n"
+RECIPE = """version: 1
+calibration: {samples: 2}
+passes: [{quantize_fp16: {storage_only: true, min_elements: 1}}]
+benchmark: {profiles: []}
+"""
 OPTIMIZE = (sys.executable, "-c", "from onnx_pare.cli.main import optimize; optimize()")
 
 

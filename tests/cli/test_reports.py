@@ -10,8 +10,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from onnx_pare.cli.units import plain
-from onnx_pare.errors import PassError
+from onnx_pare.errors import PassError, ReportError
 from onnx_pare.passes import base
+from onnx_pare.zoo.folder import OutputFolder
+from onnx_pare.zoo.remote_folder import RemoteFolder
 
 RUN = ("optimize", "net.onnx", "-c", "r.yaml")
 JUNIT = ("--report-junit", "j.xml")

@@ -17,7 +17,7 @@ from onnx_pare.zoo.task import Limits, Task
 
 RECIPE = """version: 1
 calibration: {samples: 2}
-passes: [quantize_fp16]
+passes: [{quantize_fp16: {storage_only: true, min_elements: 1}}]
 benchmark: {profiles: []}
 """
 NET = """<ir_version: 8, opset_import: ["": 17]>

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from onnx_pare import __version__
+from onnx_pare.pipeline.recipe import load_recipe
 from onnx_pare.zoo import seat
 from onnx_pare.zoo.seat import Seat, Terms
 from onnx_pare.zoo.task import Kind, Status, Task
@@ -51,8 +52,9 @@ def test_a_share_of_the_memory(task: Task, monkeypatch: pytest.MonkeyPatch) -> N
     assert outcome.kind is Kind.MEMORY
 
 
-def test_what_its_log_said(task: Task) -> None:
-    done = seat.run(replace(task, verbose=True), here())
+def test_what_its_log_said(task: Task, recipe_file: Path) -> None:
+    job = replace(task.job, recipe=load_recipe(str(recipe_file), ["passes=[quantize_fp16]"]))
+    done = seat.run(replace(task, job=job, verbose=True), here())
     assert {event["event"] for event in done.log} == {"log"}
 
 

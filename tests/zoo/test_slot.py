@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ def slot(place: Place) -> Iterator[Slot]:
     slot.close()
 
 
-def supervisor() -> int:
-    """Return the process of the one slot that there is."""
-    return next(member for member in processes.family(os.getpid()) if member != os.getpid())
+@pytest.fixture
+def born() -> Callable[[], list[int]]:
+    """Return what lists the processes that descend from this one and were not there before."""
+    before = set(processes.family(os.getpid()))
+    return lambda: [member for member in processes.family(os.getpid()) if member not in before]
 
 
 def silent(event: Mapping[str, Any]) -> None:
@@ -38,20 +40,20 @@ def silent(event: Mapping[str, Any]) -> None:
 
 
 @linux
-def test_one_supervisor_for_many_tasks(slot: Slot, task: Task) -> None:
+def test_one_supervisor_for_many_tasks(slot: Slot, task: Task, born: Callable[[], list[int]]) -> None:
     assert slot.run(task, silent).status is Status.OK
-    first = supervisor()
+    [first] = born()
     assert slot.run(task, silent).status is Status.OK
-    assert supervisor() == first
+    assert born() == [first]
     slot.close()
     slot.close()
-    assert list(processes.family(os.getpid())) == [os.getpid()]
+    assert born() == []
 
 
 @linux
-def test_a_supervisor_that_dies_is_replaced(slot: Slot, task: Task) -> None:
+def test_a_supervisor_that_dies_is_replaced(slot: Slot, task: Task, born: Callable[[], list[int]]) -> None:
     assert slot.run(task, silent).status is Status.OK
-    os.kill(supervisor(), signal.SIGKILL)
+    os.kill(born()[0], signal.SIGKILL)
     time.sleep(0.1)
     outcomes = [slot.run(task, silent) for _ in range(2)]
     assert outcomes[-1].status is Status.OK
@@ -65,18 +67,18 @@ def test_a_closed_slot_runs_nothing(slot: Slot, task: Task) -> None:
 
 
 @linux
-def test_closing_stops_what_runs(slot: Slot, task: Task) -> None:
+def test_closing_stops_what_runs(slot: Slot, task: Task, born: Callable[[], list[int]]) -> None:
     outcomes: list[Outcome] = []
     hang = replace(task, job=replace(task.job, model=Path("/dev/zero")))  # its hash is never done
     thread = threading.Thread(target=lambda: outcomes.append(slot.run(hang, silent)))
     thread.start()
     deadline = time.monotonic() + 60
-    while len(list(processes.family(os.getpid()))) < 3 and time.monotonic() < deadline:
+    while len(born()) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     slot.close()
     thread.join(timeout=30)
     assert [outcome.kind for outcome in outcomes] == [Kind.KILLED]
-    assert list(processes.family(os.getpid())) == [os.getpid()]
+    assert born() == []
 
 
 def test_several_at_a_time(place: Place, task: Task, tmp_path: Path) -> None:
