@@ -159,7 +159,8 @@ def full_disk(batch: Batch, folder: Path) -> bool:
     """Run into a full disk, then with space again; return whether all went well."""
     expected, models = hashes(folder / "undisturbed"), len(recorded(folder / "undisturbed"))
     good = _disturbed(batch, folder / "limited", "limit on file sizes", expected, models, _limit_files)
-    with _mounted(folder / "tmpfs", "size=256k") as mounted:
+    whole = sum(path.stat().st_size for path in (folder / "undisturbed").rglob("*") if path.is_file())
+    with _mounted(folder / "tmpfs", f"size={whole // 2}") as mounted:
         if mounted:
             code, said = batch.run(folder / "tmpfs")
             good &= _clear("small tmpfs", code, said)
