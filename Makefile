@@ -21,7 +21,7 @@ doctor: $(VENV)/installed
 # two processes on two cores: threads within each would wait for each other
 test: export OPENBLAS_NUM_THREADS = 1
 test: $(VENV)/tools $(VENV)/installed
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check .
