@@ -35,7 +35,8 @@ def open_workers(wanted: Wanted, batch: Batch, scratch: Path, shown: Board) -> I
 
 @contextmanager
 def _local(jobs: int, threads: int, scratch: Path, shown: Board) -> Iterator[Workers]:
-    from onnx_pare.zoo.place import core_numbers, divide, measuring_lock
+    from onnx_pare.hw_profiles.cpu import core_numbers
+    from onnx_pare.zoo.place import divide, measuring_lock
     from onnx_pare.zoo.workers import LocalWorkers
 
     places = divide(jobs, threads, core_numbers(), scratch, measuring_lock(scratch))
@@ -72,9 +73,9 @@ def _check_reach(items: Sequence[Item], output: str) -> None:
     """
     from onnx_pare.errors import UsageError
     from onnx_pare.remote.urls import scheme
+    from onnx_pare.zoo.items import recipes
 
-    recipes = {id(item.order.recipe): item.order.recipe for item in items if item.order.recipe is not None}
-    sections = [part for recipe in recipes.values() for part in (recipe.calibration, recipe.evaluation)]
+    sections = [part for recipe in recipes(items) for part in (recipe.calibration, recipe.evaluation)]
     data = [part.data for part in sections if part is not None and part.data is not None]
     names = (name for names in ([output], (item.model for item in items), data) for name in names)
     if any(scheme(name) == "memory" for name in names):

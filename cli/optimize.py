@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from onnx_pare.cli.batch import EXIT_GATE_FAILED
+
 if TYPE_CHECKING:
     from onnx_pare.cli.batch import Wanted
     from onnx_pare.cli.reports import Reports
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from onnx_pare.pipeline.recipe import Recipe
     from onnx_pare.remote.stage import Stage
     from onnx_pare.zoo.items import Given
-
-EXIT_GATE_FAILED = 1
 
 
 def optimize(

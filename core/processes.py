@@ -8,6 +8,10 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import resource
 
 _PR_SET_PDEATHSIG = 1
 _PROC = Path("/proc")
@@ -62,6 +66,11 @@ def memory_bytes(pid: int) -> int:
 def allocated_bytes(pid: int) -> int:
     """Return what a process has asked for, used or not, as RLIMIT_DATA counts it; 0 if not known."""
     return sum(_status_bytes(pid, ("VmData",)))
+
+
+def peak_bytes(usage: resource.struct_rusage) -> int:
+    """Return the most memory that the process of this usage held, in bytes; macOS counts it in these."""
+    return usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
 
 
 def _status_bytes(pid: int, keys: Sequence[str]) -> list[int]:

@@ -113,11 +113,16 @@ def of_family(family: str) -> tuple[Feature, ...]:
     return tuple(feature for feature in FEATURES if feature.family == family)
 
 
+def core_numbers() -> tuple[int, ...]:
+    """Return the logical cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
 def usable_cores() -> int:
     """Return how many logical cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(core_numbers())
 
 
 def physical_cores() -> int:

@@ -31,7 +31,7 @@ TESTED_AS_A_WHOLE = {
     "tests/documents/test_json_input.py": {"core/documents/json_text.py", "core/documents/limited.py"},
     "tests/graph/test_wire.py": {"core/graph/lean.py", "core/graph/mapped.py"},
     "tests/zoo/test_slot.py": {"core/zoo/workers.py"},
-    "tests/zoo/test_supervisor.py": {"core/zoo/child.py", "core/zoo/task.py"},
+    "tests/zoo/test_supervisor.py": {f"core/zoo/{name}.py" for name in ("channel", "child", "task")},
     "tests/cost/test_compounds.py": {"core/cost/formulas.py", "core/cost/patterns.py"},
     "tests/cost/test_fusion.py": {"core/cost/fusion_rules.py", "core/cost/grouped.py"},
     "tests/cost/test_macs.py": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ModelError
 from onnx_pare.pipeline.plan import Job, Plan, plan
+from onnx_pare.processes import peak_bytes
 from onnx_pare.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ def peak_rss_bytes() -> int:
         import resource
     except ImportError:  # Windows
         return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
+    return peak_bytes(resource.getrusage(resource.RUSAGE_SELF))
 
 
 def _runnable(ready: Plan, scratch: Path) -> tuple[Path, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -14,12 +13,11 @@ from onnx_pare.errors import OutputError
 from onnx_pare.remote import urls
 from onnx_pare.zoo.asked import REPORT_SUFFIX, Tasks
 from onnx_pare.zoo.folder import OutputFolder
-from onnx_pare.zoo.items import Item
+from onnx_pare.zoo.items import Item, recipes
 from onnx_pare.zoo.journal import Journal, Output, Record
 from onnx_pare.zoo.tally import Tally, tally
 from onnx_pare.zoo.task import Kind, Limits, Outcome, Status, Task, failed
 
-logger = logging.getLogger(__name__)
 # tasks that wait beside those at work, so that no worker waits for one
 WAITING = 1
 
@@ -67,8 +65,7 @@ class Batch:
 
 def measured_threads(items: Sequence[Item]) -> int:
     """Return the most threads that any model's latency is measured with; 0 where none is measured."""
-    recipes = {id(item.order.recipe): item.order.recipe for item in items}
-    benchmarks = [recipe.benchmark for recipe in recipes.values() if recipe is not None]
+    benchmarks = [recipe.benchmark for recipe in recipes(items)]
     return max((bench.threads for bench in benchmarks if "local" in bench.profiles), default=0)
 
 
@@ -99,10 +96,11 @@ class Run:
         """
         pending: dict[Future[Outcome], Item] = {}
         for item in self.batch.items:
-            if (record := self._at_once(item)) is not None:
-                yield record
+            before = self.journal.find(item.name)
+            if (outcome := self._at_once(item, before)) is not None:
+                yield self._finish(item, outcome)
                 continue
-            task = self._tasks.task(item, self._recorded(item))
+            task = self._tasks.task(item, self._lasting_key(before))
             self.folder.mark(item.name)
             pending[workers.submit(task)] = item
             while len(pending) >= workers.width + WAITING:
@@ -142,51 +140,40 @@ class Run:
         self.folder.unmark(item.name)
         return record
 
-    def _at_once(self, item: Item) -> Record | None:
-        """Return the record of a model that no worker needs to look at."""
+    def _at_once(self, item: Item, before: Record | None) -> Outcome | None:
+        """Return the outcome of a model that no worker needs to look at; `before` is its record so far."""
         if item.order.skip:
             outcome = Outcome(Status.SKIPPED, reason=item.order.skip, key=f"skipped: {item.order.skip}")
-        elif not self._may_write(item):
-            said = (
-                f"{urls.shown(self.folder.target(item.name))}: exists already; add --overwrite to replace it"
-            )
-            outcome = failed(Kind.OUTPUT, said)
-        elif self._is_known(item):
-            outcome = Outcome(Status.UNCHANGED)
-            return self._finish(item, outcome)
+        elif not self._may_write(item, before):
+            target = urls.shown(self.folder.target(item.name))
+            outcome = failed(Kind.OUTPUT, f"{target}: exists already; add --overwrite to replace it")
         else:
-            return None
-        before = self.journal.find(item.name)
-        if before is not None and (before.status, before.reason) == (outcome.status, outcome.reason):
-            self.unchanged += 1
-            return before
-        return self._finish(item, outcome)
+            return Outcome(Status.UNCHANGED) if self._is_known(item, before) else None
+        same = before is not None and (before.status, before.reason) == (outcome.status, outcome.reason)
+        return Outcome(Status.UNCHANGED) if same else outcome
 
-    def _may_write(self, item: Item) -> bool:
+    def _may_write(self, item: Item, before: Record | None) -> bool:
         """Return whether the target is free, or this batch's own."""
-        before = self.journal.find(item.name)
         own = before is not None and before.output is not None
         return (
             self.batch.overwrite or own or self.folder.in_flight(item.name) or not self.folder.has(item.name)
         )
 
-    def _is_known(self, item: Item) -> bool:
+    def _is_known(self, item: Item, before: Record | None) -> bool:
         """Return whether the store says that a model has not changed: it need not be fetched."""
-        record = self.journal.find(item.name)
-        if record is None or not record.origin or not self._recorded(item):
+        if before is None or not before.origin or not self._lasting_key(before):
             return False
-        return record.origin == self._tasks.origin(item)
+        return before.origin == self._tasks.origin(item)
 
-    def _recorded(self, item: Item) -> str:
-        """Return the key under which the journal has a model, if that still holds."""
-        record = self.journal.find(item.name)
-        if record is None or not self.batch.resume or not record.lasts(self.batch.limits):
+    def _lasting_key(self, before: Record | None) -> str:
+        """Return the key under which the journal has a model, if that still holds; else nothing."""
+        if before is None or not self.batch.resume or not before.lasts(self.batch.limits):
             return ""
-        if record.status is Status.FAILED and self.batch.retry_failed:
+        if before.status is Status.FAILED and self.batch.retry_failed:
             return ""
-        if record.output is not None and not self.folder.has(record.output.path):
+        if before.output is not None and not self.folder.has(before.output.path):
             return ""
-        return record.key
+        return before.key
 
     def _record(self, item: Item, outcome: Outcome) -> Record:
         facts = dict(outcome.facts)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import faulthandler
-import json
 import logging
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from onnx_pare import processes
 from onnx_pare.bench.turns import Turns, take_turns
+from onnx_pare.zoo.channel import tell
 from onnx_pare.zoo.place import Place
 from onnx_pare.zoo.task import Task
 
@@ -33,11 +33,7 @@ def do(task: Task, place: Place, scratch: Path, events: int, supervisor: int) ->
     if task.limits.memory_bytes is not None:
         _limit_memory(task.limits.memory_bytes)
 
-    def say(event: Mapping[str, Any]) -> None:
-        line = json.dumps(event).encode() + b"\n"
-        while line:
-            line = line[os.write(events, line) :]
-
+    say = partial(tell, events)
     if place.lock:
         cores = frozenset(place.measuring) or None
         take_turns(Turns(Path(place.lock), cores, lambda waits: say({"event": "waiting", "waits": waits})))

@@ -95,6 +95,11 @@ def find_items(arguments: Sequence[str], output: str, given: Given, manifest: st
     ]
 
 
+def recipes(items: Sequence[Item]) -> list[Recipe]:
+    """Return the recipes of these models, each once."""
+    return list({id(r): r for item in items if (r := item.order.recipe) is not None}.values())
+
+
 def _models(arguments: Sequence[str], output: str) -> dict[str, Found]:
     models = {found.name: found for found in mirrored(arguments, output)}
     if not models:

@@ -115,12 +115,5 @@ def memory_share(workers: int) -> int | None:
     return int(total * MEMORY_SHARE / workers)
 
 
-def core_numbers() -> tuple[int, ...]:
-    """Return the logical cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
-
-
 def _cores(count: int) -> str:
     return "1 core is" if count == 1 else f"{count} cores are"

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from onnx_pare import __version__
+from onnx_pare.hw_profiles.cpu import core_numbers
 from onnx_pare.remote.cache import DataCache
-from onnx_pare.zoo.place import Place, core_numbers, divide, measuring_lock, memory_share
+from onnx_pare.zoo.place import Place, divide, measuring_lock, memory_share
 from onnx_pare.zoo.slot import Slot
 from onnx_pare.zoo.staging import on_local_files
 from onnx_pare.zoo.task import Kind, Outcome, Task, failed

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+from onnx_pare.zoo.channel import complaint
 from onnx_pare.zoo.place import Place
 from onnx_pare.zoo.task import Kind, Outcome, Task, failed
 
@@ -49,7 +50,9 @@ class Slot:
                 if event["event"] == "result":
                     return Outcome.from_json({key: event[key] for key in event if key != "event"})
                 listen(event)
-        return failed(Kind.KILLED, f"its supervisor ended with code {process.wait()}{self._complaint()}")
+        return failed(
+            Kind.KILLED, f"its supervisor ended with code {process.wait()}{complaint(_log(self._place))}"
+        )
 
     def close(self) -> None:
         """Stop what runs, and the supervisor; may be called from another thread, and twice."""
@@ -70,13 +73,6 @@ class Slot:
             if self._process is None or self._process.poll() is not None:
                 self._process = _start(self._place)
             return self._process
-
-    def _complaint(self) -> str:
-        path = _log(self._place)
-        lines = (
-            path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.exists() else []
-        )
-        return f": {lines[-1][:200]}" if lines else ""
 
 
 def _start(place: Place) -> subprocess.Popen[bytes]:

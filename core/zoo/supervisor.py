@@ -20,11 +20,10 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from onnx_pare import processes
+from onnx_pare.zoo.channel import complaint, tell
 from onnx_pare.zoo.place import Place
 from onnx_pare.zoo.task import Kind, Outcome, Task, failed
 
@@ -51,7 +50,7 @@ def main() -> None:
     gc.freeze()
     while (task := _next_task()) is not None:
         outcome = Watch(task, place, 0, events).run()
-        _write(events, {"event": "result", **outcome.to_json()})
+        tell(events, {"event": "result", **outcome.to_json()})
 
 
 def preload() -> None:
@@ -102,10 +101,10 @@ class Watch:
             processes.kill_family(pid)
             _, status, usage = os.wait4(pid, 0)
             os.close(reader)
-            complaint = _tail(self._scratch / "stderr")
+            said = complaint(self._scratch / "stderr")
             self._clean_up()
-        outcome = stopped or self._result or _died(status, complaint)
-        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        outcome = stopped or self._result or _died(status, said)
+        peak = processes.peak_bytes(usage)
         return Outcome(**{**vars(outcome), "seconds": time.monotonic() - self._start, "peak_rss_bytes": peak})
 
     def _watch(self, pid: int, reader: int) -> Outcome | None:
@@ -134,7 +133,7 @@ class Watch:
             elif event["event"] == "waiting":
                 self._wait(event["waits"])
             else:
-                _write(self._events, event)
+                tell(self._events, event)
 
     def _wait(self, waits: bool) -> None:
         if waits:
@@ -174,29 +173,16 @@ def _become_child(task: Task, place: Place, scratch: Path, writer: int, supervis
         os._exit(code)
 
 
-def _died(status: int, complaint: str) -> Outcome:
+def _died(status: int, said: str) -> Outcome:
     """Return the outcome of a child that ended without saying what became of its task."""
     import signal
 
     if not os.WIFSIGNALED(status):
-        return failed(Kind.CRASH, f"ended with code {os.waitstatus_to_exitcode(status)}{complaint}")
+        return failed(Kind.CRASH, f"ended with code {os.waitstatus_to_exitcode(status)}{said}")
     name = signal.Signals(os.WTERMSIG(status)).name
     if os.WTERMSIG(status) == signal.SIGKILL:
         return failed(Kind.KILLED, f"killed by {name}: the machine may have run out of memory")
-    return failed(Kind.CRASH, f"crashed with {name}{complaint}")
-
-
-def _tail(path: Path) -> str:
-    """Return the last line that a child complained with."""
-    if not path.exists():
-        return ""
-    lines = (
-        path.read_text(encoding="utf-8", errors="replace")[-4000:]
-        .split("\n\nExtension modules:")[0]
-        .split("\n")
-    )
-    said = [line.strip() for line in lines if line.strip()]
-    return f": {said[-1][:200]}" if said else ""
+    return failed(Kind.CRASH, f"crashed with {name}{said}")
 
 
 def _next_task() -> Task | None:
@@ -214,12 +200,6 @@ def _read(count: int) -> bytes:
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
-
-
-def _write(events: int, event: Mapping[str, Any]) -> None:
-    line = json.dumps(event).encode() + b"\n"
-    while line:
-        line = line[os.write(events, line) :]
 
 
 if __name__ == "__main__":
