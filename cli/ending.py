@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -33,7 +34,9 @@ def clean() -> Iterator[None]:
             for number, handler in handlers.items():
                 if handler != signal.SIG_IGN:
                     signal.signal(number, ending.begin)
-            root = _private_folder()
+            root = _private_name()  # known before the folder is there: a signal may come in between
+            if root and not _made(root):
+                root = ""
             yield
     finally:
         _restore(*before)
@@ -84,17 +87,24 @@ class _Ending:
                 signal.signal(number, signal.SIG_IGN)
 
 
-def _private_folder() -> str:
-    """Make the folder and have Python and its children use it; an empty text where none can be made.
+def _private_name() -> str:
+    try:
+        return os.path.join(tempfile.gettempdir(), f"onnx-pare-{secrets.token_hex(8)}")
+    except OSError:
+        return ""
+
+
+def _made(root: str) -> bool:
+    """Make the folder and have Python and its children use it; tell whether it could be made.
 
     Who needs a temporary file then says so: `--help` needs none.
     """
     try:
-        root = tempfile.mkdtemp(prefix="onnx-pare-")
+        os.mkdir(root, 0o700)
     except OSError:
-        return ""
+        return False
     tempfile.tempdir = os.environ["TMPDIR"] = root
-    return root
+    return True
 
 
 def _restore(tempdir: str | None, variable: str | None) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import secrets
 import shlex
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,11 +200,11 @@ def _temporary_prefix(target: Path) -> str:
 def _temporary(target: Path) -> Iterator[Path]:
     """Yield a new empty private file in the folder of `target`, gone afterwards unless it was renamed."""
     with output_errors(target):
-        prefix = _temporary_prefix(target)
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=_TEMPORARY_SUFFIX, dir=target.parent)
-        temporary = Path(name)
+        # known before the file is there: a signal may come in between
+        name = f"{_temporary_prefix(target)}{secrets.token_hex(8)}{_TEMPORARY_SUFFIX}"
+        temporary = target.with_name(name)
         try:
-            os.close(handle)
+            temporary.touch(0o600, exist_ok=False)
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)

@@ -130,6 +130,29 @@ def _interrupted() -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_in_the_moment_the_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    mkdir = os.mkdir
+
+    def mkdir_and_end(path: str, mode: int) -> None:
+        mkdir(path, mode)
+        assert len(list(tmp_path.iterdir())) == 1
+        signal.raise_signal(number)
+
+    def command() -> None:
+        with clean():
+            pytest.fail("the end has not come")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "mkdir", mkdir_and_end)
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert ended.value.code == 128 + number
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_needs_no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
     with clean():

@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -164,12 +163,26 @@ def test_a_place_is_tried_out_and_left_as_it_was(tmp_path: Path, monkeypatch: py
     check_writable(tmp_path / ("模" * 80), overwrite=True)
     assert not any(tmp_path.iterdir())
 
-    def refused(**options: object) -> None:
+    def refused(path: Path, *_: object, **options: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(tempfile, "mkstemp", refused)
+    monkeypatch.setattr(Path, "touch", refused)
     with pytest.raises(OutputError, match="Read-only file system"):
         check_writable(tmp_path / "m.onnx", overwrite=True)
+
+
+def test_an_end_between_two_steps_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch = Path.touch
+
+    def touch_and_end(path: Path, mode: int, exist_ok: bool) -> None:
+        touch(path, mode, exist_ok)
+        assert list(tmp_path.iterdir()) == [path]
+        raise SystemExit(143)
+
+    monkeypatch.setattr(Path, "touch", touch_and_end)
+    with pytest.raises(SystemExit):
+        publish_text("text", tmp_path / "report.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write to read-only folders")
