@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _PROC = Path("/proc")
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def die_with(parent: int) -> None:
@@ -68,9 +69,49 @@ def allocated_bytes(pid: int) -> int:
     return sum(_status_bytes(pid, ("VmData",)))
 
 
+def give_back() -> None:
+    """Give memory that was freed back to the system, where the C library keeps it: glibc's malloc_trim(3)."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
+
+
+def machine_memory_bytes() -> int | None:
+    """Return the memory that this process shares with others, None where the system does not tell.
+
+    That is the machine's, or what its container or job may use.
+    """
+    return min(_shared_memory(), default=None)
+
+
 def peak_bytes(usage: resource.struct_rusage) -> int:
     """Return the most memory that the process of this usage held, in bytes; macOS counts it in these."""
     return usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
+
+
+def _shared_memory() -> Iterator[int]:
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for file in _memory_groups():
+        text = file.read_text(encoding="ascii").strip() if file.is_file() else ""
+        if text.isdecimal():
+            yield int(text)
+
+
+def _memory_groups() -> Iterator[Path]:
+    """Yield where limits of this process's control groups may stand (cgroups(7)), of both versions.
+
+    Inside a container the root alone may be seen, and is the container's own group.
+    """
+    try:
+        lines = (_PROC / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers in ("", "memory"):
+            folder = Path(group.lstrip("/"))
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            yield from (_CGROUPS / controllers / each / name for each in (folder, *folder.parents))
 
 
 def _status_bytes(pid: int, keys: Sequence[str]) -> list[int]:

@@ -4,6 +4,7 @@ import mmap
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,46 @@ def test_what_a_process_asked_for() -> None:
     before = processes.allocated_bytes(os.getpid())
     with mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE):
         assert processes.allocated_bytes(os.getpid()) - before >= 60 << 20
+
+
+def test_freed_memory_is_given_back() -> None:
+    pieces = [bytearray(64 << 10) for _ in range(1 << 10)]
+    last = bytearray(64 << 10)  # above the others: what is freed below it stays with the process
+    held = processes.memory_bytes(os.getpid())
+    pieces.clear()
+    processes.give_back()
+    assert processes.memory_bytes(os.getpid()) < held - (32 << 20)
+    assert len(last) == 64 << 10
+
+
+@pytest.mark.parametrize(
+    ("said", "limits", "expected"),
+    [
+        ("0::/\n", {"memory.max": "max\n"}, None),
+        ("0::/\n", {"memory.max": "1000\n"}, 1000),
+        (
+            "0::/job/step\n",
+            {"memory.max": "max", "job/memory.max": "2000", "job/step/memory.max": "max"},
+            2000,
+        ),
+        ("0::/job\n", {"memory.max": "500", "job/memory.max": "2000"}, 500),
+        ("2:cpuset:/\n4:memory:/docker/a:b\n", {"memory/memory.limit_in_bytes": "3000"}, 3000),
+        ("4:memory:/job\n", {"memory/job/memory.limit_in_bytes": "9223372036854771712"}, None),
+    ],
+)
+def test_the_memory_of_a_container_is_all_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, limits: dict[str, str], expected: int | None
+) -> None:
+    for folder, files in {"proc/self": {"cgroup": said}, "cgroup": limits}.items():
+        for name, text in files.items():
+            (file := tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    monkeypatch.setattr(processes, "_PROC", tmp_path / "proc")
+    monkeypatch.setattr(processes, "_CGROUPS", tmp_path / "cgroup")
+    assert processes.machine_memory_bytes() == (machine if expected is None else expected)
+    monkeypatch.setattr(processes, "_PROC", tmp_path)
+    assert processes.machine_memory_bytes() == machine
 
 
 def _runs(pid: int) -> bool:

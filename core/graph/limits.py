@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ModelError
 from onnx_pare.graph.tensor_info import TensorInfo
+from onnx_pare.processes import machine_memory_bytes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# where Linux tells what a container may use, in cgroups of version 2 and 1
-_CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+    from onnx_pare.graph.propagate import Walk
+
+# onnxruntime needs some microseconds for the shortest trip of a loop: this is half an hour
+MAX_TRIPS = 1 << 30
 
 
 def memory_bytes() -> int | None:
@@ -22,7 +23,8 @@ def memory_bytes() -> int | None:
 
     That is the least of the machine's memory, the container's, and the process's own limits.
     """
-    return min(_memory_limits(), default=None)
+    machine = machine_memory_bytes()
+    return min([*_process_limits(), *([] if machine is None else [machine])], default=None)
 
 
 def check_fits(what: str, shape: Sequence[int], size_bytes: int) -> None:
@@ -56,32 +58,37 @@ def check_tensors(infos: Mapping[str, TensorInfo]) -> None:
         check_fits(f"tensor '{name}'", infos[name].shape, infos[name].size_bytes)
 
 
+def check_walk(walk: Walk) -> None:
+    """Refuse a model of which a walk knows that no run on this machine could hold or end it.
+
+    Raises:
+        ModelError: A tensor is larger than all memory, or a loop runs more than `MAX_TRIPS` times.
+    """
+    infos, _ = walk.result()
+    check_tensors(infos)
+    for name, trips in walk.trips.items():
+        if trips > MAX_TRIPS:
+            raise ModelError(
+                f"the loop that makes '{name}' runs {trips:,} times: no run would end",
+                hint="Check where its trip count comes from; the file may be damaged.",
+            )
+
+
 def check_activations(model: ir.Model, inputs: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse a model that makes a tensor larger than all memory, as far as shapes tell without a run.
+    """Refuse a model as `check_walk` does, as far as shapes tell without a run.
 
     Args:
         model: The model.
         inputs: The shape of every input that is fed.
 
     Raises:
-        ModelError: A tensor is too large; the message names it.
+        ModelError: A tensor is too large, or a loop too long; the message names it.
     """
     from onnx_pare.graph.flat import flattened
     from onnx_pare.graph.propagate import Walk
     from onnx_pare.graph.skeleton import skeleton
 
-    infos, _ = Walk(skeleton(flattened(model), inputs)).result()
-    check_tensors(infos)
-
-
-def _memory_limits() -> Iterator[int]:
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
-        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for file in _CGROUPS:
-        text = file.read_text().strip() if file.is_file() else ""
-        if text.isdecimal():
-            yield int(text)
-    yield from _process_limits()
+    check_walk(Walk(skeleton(flattened(model), inputs)))
 
 
 def _process_limits() -> Iterator[int]:

@@ -119,7 +119,7 @@ def infer(model: ir.Model, inputs: Mapping[str, tuple[int, ...]]) -> Shapes:
     """
     from onnx_pare.graph import probe
     from onnx_pare.graph.flat import flattened
-    from onnx_pare.graph.limits import check_tensors
+    from onnx_pare.graph.limits import check_walk
     from onnx_pare.graph.propagate import Walk
     from onnx_pare.graph.skeleton import skeleton
 
@@ -127,7 +127,7 @@ def infer(model: ir.Model, inputs: Mapping[str, tuple[int, ...]]) -> Shapes:
     walk = Walk(skeleton(model, inputs))
     unresolved = walk.unresolved()
     if unresolved:
-        check_tensors(walk.result()[0])
+        check_walk(walk)
         logger.debug("asking onnxruntime for the shapes of %d tensors", len(unresolved))
         walk.learn(probe.shapes(model, inputs, unresolved))
     infos, unknown = walk.result()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx_pare.hw_profiles.local import local_profile_path
+from onnx_pare.processes import machine_memory_bytes
 
 # what all workers of a machine together may take of its memory
 MEMORY_SHARE = 0.9
@@ -108,11 +109,8 @@ def measuring_lock(scratch: Path) -> Path:
 
 def memory_share(workers: int) -> int | None:
     """Return the bytes that one of `workers` may take here; None where the system does not tell."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
-    return int(total * MEMORY_SHARE / workers)
+    total = machine_memory_bytes()
+    return None if total is None else int(total * MEMORY_SHARE / workers)
 
 
 def _cores(count: int) -> str:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import onnx_ir as ir
 import pytest
@@ -37,6 +36,32 @@ def test_tensors_beyond_all_memory_are_refused_unmade(operator: str) -> None:
         check_activations(ir.from_onnx_text(text), {"x": (2,)})
 
 
+@pytest.mark.parametrize(("trips", "refused"), [(1 << 40, True), (1 << 31, True), (1 << 20, False)])
+def test_loops_that_no_run_would_end_are_refused(trips: int, refused: bool) -> None:
+    model = ir.from_onnx_text(
+        f"""{HEADER} g (float[2] x) => (float[2] y) {{
+        n = Constant <value = int64 {{{trips}}}> ()  k = Constant <value = bool {{1}}> ()
+        y = Loop (n, k, x) <body = b (int64 i, bool c, float[2] s) => (bool d, float[2] t)
+        {{ d = Identity(c)  t = Add(s, s) }}> }}"""
+    )
+    if refused:
+        with pytest.raises(ModelError, match=f"^the loop that makes 'y' runs {trips:,} times"):
+            check_activations(model, {"x": (2,)})
+    else:
+        check_activations(model, {"x": (2,)})
+
+
+def test_a_loop_that_the_data_ends_is_let_through() -> None:
+    model = ir.from_onnx_text(
+        f"""{HEADER} g (float[2] x) => (float[2] y) {{
+        n = Constant <value = int64 {{9223372036854775807}}> ()  k = Constant <value = bool {{1}}> ()
+        y = Loop (n, k, x) <body = b (int64 i, bool c, float[2] s) => (bool d, float[2] t)
+        {{ t = Add(s, s)  m = ReduceSum <keepdims = 0> (t)
+        l = Constant <value = float {{9}}> ()  d = Less(m, l) }}> }}"""
+    )
+    check_activations(model, {"x": (2,)})
+
+
 def test_what_fits_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     model = ir.from_onnx_text(f"{HEADER} g (float[N] x) => (float[N] y) {{ y = Relu(x) }}")
     monkeypatch.setattr(limits, "memory_bytes", lambda: 400)
@@ -60,11 +85,8 @@ for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY
 
 
-def test_limits_of_the_container_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = tmp_path / "memory.max", tmp_path / "limit_in_bytes"
-    monkeypatch.setattr(limits, "_CGROUPS", files)
-    without = memory_bytes()
-    files[0].write_text("max\n")
-    assert memory_bytes() == without
-    files[1].write_text("123456\n")
+def test_limits_of_the_container_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "machine_memory_bytes", lambda: 123456)
     assert memory_bytes() == 123456
+    monkeypatch.setattr(limits, "machine_memory_bytes", lambda: None)
+    assert memory_bytes() in (None, resource.getrlimit(resource.RLIMIT_AS)[0])
