@@ -20,6 +20,7 @@ UNIT_MEANS, BYTE_MEANS = (0.1, 1.0), (10.0, 255.0)
 # a scaling alone is one of bytes if it shrinks by more than this
 SHRINKS_BYTES = 1 / 32
 PATCHES = 32
+PATCH_SIDE = 32
 ASSUMED = "mean 0 and standard deviation 1"
 
 
@@ -65,11 +66,11 @@ def input_values(model: ir.Model, name: str, layout: str) -> Values:
     """
     import numpy as np
 
-    value = next(value for value in model.graph.inputs if value.name == name)
-    gain, shift, value = _affine(value, 1.0, 0.0)
+    given = next(value for value in model.graph.inputs if value.name == name)
+    gain, shift, value = _affine(given, 1.0, 0.0)
     found = _normalized(gain, shift)
     if found is None and gain == 1.0 and shift == 0.0 and layout == "nchw":
-        found = _first_norm(value, LAYOUTS[layout][0])
+        found = _first_norm(value, _channels(given, LAYOUTS[layout][0]))
     return found or Values(np.zeros(1), np.ones(1), ASSUMED)
 
 
@@ -106,24 +107,46 @@ def _affine(value: ir.Value, gain: float, shift: float) -> tuple[float, float, i
     return _affine(node.outputs[0], *after)
 
 
-def _first_norm(value: ir.Value, axis: int) -> Values | None:
+def _channels(value: ir.Value, axis: int) -> int:
+    size = value.shape[axis] if value.shape is not None else None
+    return size if isinstance(size, int) else 0
+
+
+def _first_norm(value: ir.Value, channels: int) -> Values | None:
     import numpy as np
 
     node = _reader(value)
     if node is None:
         return None
     if node.op_type == "BatchNormalization":
-        statistics = _statistics(node)
+        statistics = _statistics(node, channels)
         return statistics and Values(
             statistics[0], np.sqrt(statistics[1]), "mean and variance of the BatchNormalization behind it"
         )
     norm = _reader(node.outputs[0]) if node.op_type == "Conv" else None
     weight = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    known = _statistics(norm) if norm is not None and norm.op_type == "BatchNormalization" else None
-    if known is None or weight is None or weight.ndim != 4 or node.attributes.get_int("group", 1) != 1:
+    if (
+        norm is None
+        or norm.op_type != "BatchNormalization"
+        or weight is None
+        or not _solvable(weight, channels)
+    ):
         return None
-    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    return _solve(weight.astype(np.float64), 0.0 if bias is None else bias, *known)
+    outputs = weight.shape[0]
+    known = _statistics(norm, outputs)
+    bias = np.zeros(outputs) if len(node.inputs) < 3 or node.inputs[2] is None else constant(node.inputs[2])
+    if known is None or bias is None or bias.shape != (outputs,) or not np.isfinite(bias).all():
+        return None
+    return _solve(weight.astype(np.float64), bias, *known)
+
+
+def _solvable(weight: Array, channels: int) -> bool:
+    """Return whether each output of a convolution reads all channels, by kernels that fit into a patch."""
+    import numpy as np
+
+    if weight.ndim != 4 or not weight.size or not np.isfinite(weight).all():
+        return False
+    return bool(weight.shape[1] == channels and max(weight.shape[2:]) <= PATCH_SIDE)
 
 
 def _reader(value: ir.Value) -> ir.Node | None:
@@ -132,16 +155,19 @@ def _reader(value: ir.Value) -> ir.Node | None:
     return uses[0].node if len(uses) == 1 and uses[0].idx == 0 else None
 
 
-def _statistics(norm: ir.Node) -> tuple[Array, Array] | None:
+def _statistics(norm: ir.Node, channels: int) -> tuple[Array, Array] | None:
+    """Return mean and variance; None if they are not known, not finite, or not those of so many channels."""
     import numpy as np
 
     mean, variance = (constant(value) for value in norm.inputs[3:5])
-    if mean is None or variance is None:
+    if mean is None or variance is None or not mean.shape == variance.shape == (channels,):
+        return None
+    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
         return None
     return mean.astype(np.float64), np.maximum(variance.astype(np.float64), 0.0)
 
 
-def _solve(weight: Array, bias: Array | float, mean: Array, variance: Array) -> Values | None:
+def _solve(weight: Array, bias: Array, mean: Array, variance: Array) -> Values | None:
     """Return the input values that give the outputs of a convolution this mean and variance."""
     import numpy as np
 
@@ -153,7 +179,7 @@ def _solve(weight: Array, bias: Array | float, mean: Array, variance: Array) -> 
     responses = []
     for index in range(PATCHES):
         draw = natural.KINDS[index % len(natural.KINDS)]
-        image = (natural.natural(rng, draw, channels, 32, 32) - natural.MEAN) / natural.STD
+        image = (natural.natural(rng, draw, channels, PATCH_SIDE, PATCH_SIDE) - natural.MEAN) / natural.STD
         windows = np.lib.stride_tricks.sliding_window_view(image, (height, width), axis=(1, 2))
         patches = np.moveaxis(windows[:, ::3, ::3], 0, 2).reshape(-1, channels * height * width)
         responses.append(patches @ weight.reshape(outputs, -1).T)

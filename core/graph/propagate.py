@@ -37,10 +37,7 @@ class Walk:
     """
 
     def __init__(self, proto: onnx.ModelProto) -> None:
-        from onnx.shape_inference import infer_shapes
-
-        # no data_prop: it would make a dimension of every element of any tensor of one dimension
-        self._proto = infer_shapes(proto)
+        self._proto = _inferred(proto)
         self.opsets: dict[str, int] = {opset.domain: opset.version for opset in proto.opset_import}
         self.types: dict[str, onnx.TypeProto] = {}
         self.contents: dict[str, np.ndarray[Any, Any]] = {}
@@ -164,6 +161,18 @@ class Walk:
 
 
 _MEASURES = frozenset({"Shape", "Size"})
+
+
+def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with what onnx infers; as it is if it declares shapes that contradict each other."""
+    from onnx.shape_inference import InferenceError, infer_shapes
+
+    try:
+        # no data_prop: it would make a dimension of every element of any tensor of one dimension
+        return infer_shapes(proto)
+    except InferenceError as error:
+        logger.debug("left to the walk: %s", error)
+        return proto
 
 
 def _declared(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto]:

@@ -81,7 +81,7 @@ def check_location(location: str, where: str) -> None:
     """Find out whether the name of an external data file stays in the model's folder, wherever that is.
 
     Raises:
-        ModelError: It is empty, absolute, or climbs out (`../`).
+        ModelError: It is empty, absolute, climbs out (`../`), or names a folder.
     """
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
     if (
@@ -96,6 +96,8 @@ def check_location(location: str, where: str) -> None:
             f"{where}: external data path {location!r} leaves the model's folder",
             hint="Only files beside the model, or below it, are read.",
         )
+    if location.split("/")[-1] in ("", "."):  # a Path forgets these, the system does not
+        raise ModelError(f"{where}: external data path {location!r} names a folder, not a file")
 
 
 def _type_name(tensor: onnx.TensorProto) -> str:

@@ -103,6 +103,35 @@ def test_a_batch_norm_behind_the_first_convolution_knows_them_too(tmp_path: Path
     assert found.std[0] == pytest.approx(std, rel=0.3)
 
 
+@pytest.mark.parametrize(
+    ("weight", "bias", "statistics"),
+    [
+        ((24, 3, 3, 3), (24,), (16,)),
+        ((24, 3, 3, 3), (16,), (24,)),
+        ((24, 4, 3, 3), (24,), (24,)),
+        ((24, 3, 33, 33), (24,), (24,)),
+        ((0, 3, 3, 3), (0,), (0,)),
+        ((24, 3, 3, 3), (24,), (24, 1)),
+    ],
+)
+@pytest.mark.parametrize("number", [1.0, np.nan, np.inf])
+def test_numbers_that_say_nothing_are_no_hint(
+    weight: tuple[int, ...], bias: tuple[int, ...], statistics: tuple[int, ...], number: float
+):
+    net = ir.from_onnx_text(
+        f"""{HEADER} (float[N, 3, 64, 64] x, float w, float b, float s, float m, float v)
+        => (float[N, M, H, W] y) {{ c = Conv(x, w, b) y = BatchNormalization(c, s, s, m, v) }}"""
+    )
+    shapes = {"w": weight, "b": bias, "s": statistics, "m": statistics, "v": statistics}
+    for value in list(net.graph.inputs)[1:]:
+        net.graph.inputs.remove(value)
+        array = np.ones(shapes[value.name or ""], np.float32)
+        array.reshape(-1)[:1] = number
+        value.const_value = ir.tensor(array, name=value.name)
+        net.graph.register_initializer(value)
+    assert input_values(net, "x", "nchw").why == "mean 0 and standard deviation 1"
+
+
 def test_a_real_batch_norm_tells_how_the_training_data_was_normalized(shared: Path):
     net = load_model(shared / "models" / "alibaba_mobilenet_cifar10.onnx")
     name = net.graph.inputs[0].name

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 import pytest
+from onnx.shape_inference import InferenceError, infer_shapes
 
 from onnx_pare.errors import ModelError, UsageError
 from onnx_pare.graph.edit import add_initializer
@@ -205,6 +207,20 @@ def test_contradicting_shapes_are_an_error() -> None:
     with pytest.raises(ModelError, match="'y' cannot be found") as caught:
         infer(loaded, input_shapes(loaded, {"x": (1, 5)}))
     assert "--shape" in caught.value.hint
+
+
+def test_what_onnx_refuses_to_infer_is_walked() -> None:
+    loaded = model(
+        """g (float[4] s, float[5,4] x) => (float[4] l, float[5,4] y)
+        { l, y = Scan (s, x) <num_scan_inputs: int = 1, body: graph =
+        b (float[4] a, float[4] e) => (float[4] n, float[4] o) { n = Add (a, e)  o = Mul (n, n) }> }"""
+    )
+    scanned = loaded.graph.inputs[1]
+    scanned.const_value = ir.tensor(np.zeros(16, np.float32), name="x")  # of another rank
+    loaded.graph.register_initializer(scanned)
+    with pytest.raises(InferenceError):
+        infer_shapes(ir.to_proto(loaded))
+    assert infer(loaded, input_shapes(loaded, {}))["l"] == TensorInfo("float32", (4,))
 
 
 def test_functions_are_inlined() -> None:

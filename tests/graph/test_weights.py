@@ -73,6 +73,11 @@ def test_paths_that_leave_the_folder(location: str, folder: Path) -> None:
     refused(external(location), folder, "leaves the model's folder")
 
 
+@pytest.mark.parametrize("location", ["w.bin/", "w.bin/.", "."])
+def test_paths_that_name_a_folder(location: str, folder: Path) -> None:
+    refused(external(location), folder, "names a folder")
+
+
 def test_links_that_leave_the_folder(folder: Path) -> None:
     (folder / "link.bin").symlink_to("../outside.bin")
     (folder / "up").symlink_to("..")
