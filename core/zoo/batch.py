@@ -171,7 +171,7 @@ class Run:
             return ""
         if before.status is Status.FAILED and self.batch.retry_failed:
             return ""
-        if before.output is not None and not self.folder.has(before.output.path):
+        if before.output is not None and not all(map(self.folder.has, before.output.files())):
             return ""
         return before.key
 

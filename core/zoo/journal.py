@@ -24,11 +24,26 @@ MAX_LINE_BYTES = 1 << 20
 
 
 class Output(Section):
-    """A model that was written; `path` is below the output folder."""
+    """A model that was written.
+
+    Attributes:
+        path: Where, below the output folder.
+        sha256: The model file's, in hex.
+        size_bytes: Both files' together.
+        data_sha256: That of the weights' file beside it; None if there is none.
+    """
 
     path: str
     sha256: str
     size_bytes: int
+    data_sha256: str | None = None
+
+    def files(self) -> dict[str, str]:
+        """Return the SHA-256 of each file, by its path."""
+        from onnx_pare.graph.save import data_file
+
+        data = {} if self.data_sha256 is None else {str(data_file(Path(self.path))): self.data_sha256}
+        return {self.path: self.sha256, **data}
 
 
 class Record(Section):

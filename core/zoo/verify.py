@@ -32,7 +32,8 @@ def verify(folder: Path) -> Iterator[Finding]:
 def _problems(record: Record, folder: Path) -> Iterator[str]:
     from onnx_pare.graph.load import sha256
 
-    names = [name for name in (record.output and record.output.path, record.report) if name]
+    files = record.output.files() if record.output else {}
+    names = [*files, *([record.report] if record.report else [])]
     outside = [
         name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts
     ]
@@ -42,6 +43,6 @@ def _problems(record: Record, folder: Path) -> Iterator[str]:
     for name in names:
         if not (folder / name).is_file():
             yield f"{name}: is missing"
-    written = record.output
-    if written and (folder / written.path).is_file() and sha256(folder / written.path) != written.sha256:
-        yield f"{written.path}: is another file than the one that was written (SHA-256)"
+    for name, digest in files.items():
+        if (folder / name).is_file() and sha256(folder / name) != digest:
+            yield f"{name}: is another file than the one that was written (SHA-256)"

@@ -13,7 +13,9 @@ from onnx_pare.zoo.identity import key
 from onnx_pare.zoo.task import Kind, Outcome, Status, Task, failed
 
 if TYPE_CHECKING:
-    from onnx_pare.pipeline.report import Report
+    from pathlib import Path
+
+    from onnx_pare.pipeline.report import ModelFile, Report
 
 # what onnxruntime and numpy say when memory runs out, where they raise something else than MemoryError
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "Cannot allocate memory", "Unable to allocate")
@@ -49,19 +51,30 @@ def _run(task: Task, say: Say) -> Mapping[str, Any]:
     make_folder(task.job.target.parent)
     report = run(task.job, _Told(say))
     publish_text(json_text(report.to_json()), task.report)
-    return facts(report)
+    return facts(report, task.job.target)
 
 
-def facts(report: Report) -> dict[str, Any]:
-    """Return what the journal says about a model that is done."""
-    output = report.output
+def facts(report: Report, target: Path) -> dict[str, Any]:
+    """Return what the journal says about a model that is done and lies at `target`."""
     before, after = report.before["size_bytes"], report.after["size_bytes"]
     return {
-        "output": None if output is None else {"sha256": output.sha256, "size_bytes": output.size_bytes},
+        "output": None if report.output is None else _written(report.output, target),
         "size_ratio": after / before if before else None,
         "speedup": {entry["profile"]: entry["speedup"] for entry in report.latency},
         "gates_passed": report.passed,
         "warnings": len(report.warnings),
+    }
+
+
+def _written(output: ModelFile, target: Path) -> dict[str, Any]:
+    from onnx_pare.graph.load import external_locations, sha256
+    from onnx_pare.graph.save import data_file
+
+    data = data_file(target)
+    return {
+        "sha256": output.sha256,
+        "size_bytes": output.size_bytes,
+        "data_sha256": sha256(data) if data.name in external_locations(target) else None,
     }
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from onnx_pare.errors import OutputError
+from onnx_pare.graph import save
+from onnx_pare.graph.load import sha256
 from onnx_pare.graph.session import Session
 from onnx_pare.pipeline.recipe import Recipe, load_recipe
 from onnx_pare.zoo.batch import Batch, Run, measured_threads
@@ -122,6 +124,25 @@ def test_what_changed_is_done_again(
     assert done(batch, out, Here()).unchanged == 4 - redone
     assert len((out / "journal.jsonl").read_text(encoding="utf-8").splitlines()) == 4 + redone
     assert (out / "b.onnx").is_file()
+
+
+def test_weights_beside_the_model_belong_to_it(
+    models: Path, recipe: Recipe, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_net(models / "a.onnx", 1024)
+    monkeypatch.setattr(save, "INLINE_LIMIT_BYTES", 4096)
+    batch = batch_of(models, recipe, out)
+    done(batch, out, Here())
+    data = out / "a.onnx.data"
+    written = {one.model: one.output for one in read_journal(out)}
+    assert written["a.onnx"] is not None
+    assert written["a.onnx"].data_sha256 == sha256(data)
+    assert written["a.onnx"].size_bytes == (out / "a.onnx").stat().st_size + data.stat().st_size
+    assert written["b.onnx"] is not None
+    assert written["b.onnx"].data_sha256 is None
+    data.unlink()
+    assert done(batch, out, Here()).unchanged == 3
+    assert data.is_file()
 
 
 def test_data_counts_by_what_it_holds(models: Path, recipe_file: Path, out: Path, tmp_path: Path) -> None:

@@ -44,6 +44,22 @@ def test_what_is_missing_or_other(folder: Path) -> None:
     assert Finding("a.onnx", "a.onnx: is missing") in list(verify(folder))
 
 
+def test_weights_beside_the_model_are_held_against_theirs(folder: Path) -> None:
+    digest = hashlib.sha256(b"model").hexdigest()
+    output = Output(path="deep/c.onnx", sha256=digest, size_bytes=10, data_sha256=digest)
+    with Journal(folder) as journal:
+        journal.append(Record(model="c.onnx", status=Status.OK, output=output))
+    (folder / "deep").mkdir()
+    (folder / "deep" / "c.onnx").write_bytes(b"model")
+    assert list(verify(folder)) == [Finding("c.onnx", "deep/c.onnx.data: is missing")]
+    (folder / "deep" / "c.onnx.data").write_bytes(b"mode1")
+    assert [finding.problem for finding in verify(folder)] == [
+        "deep/c.onnx.data: is another file than the one that was written (SHA-256)"
+    ]
+    (folder / "deep" / "c.onnx.data").write_bytes(b"model")
+    assert list(verify(folder)) == []
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../secret", "deep/../../secret"])
 def test_what_leaves_the_folder_is_not_read(folder: Path, path: str) -> None:
     done(folder, "c.onnx", path)
