@@ -9,6 +9,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -89,7 +90,7 @@ class _Ending:
 
 def _private_name() -> str:
     try:
-        return os.path.join(tempfile.gettempdir(), f"onnx-pare-{secrets.token_hex(8)}")
+        return str(Path(tempfile.gettempdir()) / f"onnx-pare-{secrets.token_hex(8)}")
     except OSError:
         return ""
 
@@ -100,7 +101,7 @@ def _made(root: str) -> bool:
     Who needs a temporary file then says so: `--help` needs none.
     """
     try:
-        os.mkdir(root, 0o700)
+        Path(root).mkdir(0o700)
     except OSError:
         return False
     tempfile.tempdir = os.environ["TMPDIR"] = root

@@ -22,6 +22,7 @@ from onnx_pare.bench.tally import OutputFidelity, Tally, json_db, json_number
 from onnx_pare.errors import DataError, ModelError
 from onnx_pare.graph.runnable import is_large
 from onnx_pare.graph.session import HUNGRY
+from onnx_pare.processes import give_back
 from onnx_pare.progress import Advance, Progress, Silent
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ class Reference:
                 runner = Runner(candidate, threads=self._threads, without=HUNGRY if large else ())
                 self._add(runner, block, comparison, advance)
                 del runner  # before the reference is loaded for the next block
+                if large:
+                    give_back()
         if not comparison.samples:
             raise DataError(f"{self._samples.source}: no samples to compare on")
         return comparison.result(self._samples.random)
@@ -151,6 +154,7 @@ class Reference:
         if not large:
             yield self._expected(batches, large)
             return
+        give_back()
         while block := as_many(self._expected(batches, large), KEPT_BYTES):
             yield block
 

@@ -30,6 +30,7 @@ from onnx_pare.graph.lean import parse_lean
 from onnx_pare.graph.protos import nodes
 from onnx_pare.graph.runnable import is_large
 from onnx_pare.graph.session import Feeds
+from onnx_pare.processes import give_back
 from onnx_pare.progress import Advance, Progress, Silent
 
 APART = (
@@ -120,6 +121,7 @@ def _apart(before: Path, after: Path, clock: _Apart) -> PairedLatency:
     without = (LAYOUT,) if convolutions else ()
     with tempfile.TemporaryDirectory(prefix="onnx-pare-") as folder:
         loaded = restored(before, Path(folder)), restored(after, Path(folder))
+        give_back()
         found = pair(clock.times_ms(*loaded, without), clock.threads, clock.seed)
     return replace(found, warnings=(APART, PLAIN) if convolutions else (APART,))
 

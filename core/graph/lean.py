@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 # from this size of weights on, memory counts more than a second of time: weights stay in files, and one
 # model at a time is loaded in onnxruntime
 LARGE_BYTES = 1 << 29
+# 4 bits may become floats of so many times their size, and what is parsed is held several times
+_STAYS = 8
+
+
+def stays_in_file(path: Path) -> bool:
+    """Return whether a model file is large enough for its large weights to stay there when it is read."""
+    return path.stat().st_size >= LARGE_BYTES // _STAYS
 
 
 def parse(path: Path) -> onnx.ModelProto:
-    """Parse a model file; of one of `LARGE_BYTES` or more, its large initializers stay where they are.
+    """Parse a model file; large initializers of a large one stay where they are (`stays_in_file`).
 
     Raises:
         DecodeError: It holds no ONNX message, or is cut short.
@@ -29,7 +36,7 @@ def parse(path: Path) -> onnx.ModelProto:
     """
     import onnx
 
-    if path.stat().st_size >= LARGE_BYTES:
+    if stays_in_file(path):
         return parse_lean(path)
     proto = onnx.ModelProto()
     with _mapped(path) as mapped, memoryview(mapped) as content:
@@ -44,7 +51,7 @@ def refers_to_files(path: Path) -> bool:
     Raises:
         OSError: It cannot be read.
     """
-    if path.stat().st_size >= LARGE_BYTES:
+    if stays_in_file(path):
         return True  # looking at all of it would take longer, and much memory
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         return mapped.find(b"location") >= 0  # the key of every reference to a file

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnx_pare.graph.lean import parse_lean
+from onnx_pare.processes import give_back
 
 if TYPE_CHECKING:
     import onnx
@@ -28,13 +29,27 @@ def map_weights(model: ir.Model, path: Path) -> None:
 def hold_at(model: ir.Model, path: Path) -> None:
     """Let the large initializers of a model lie in the file at `path`, to which it was written.
 
-    What holds them in memory is let go, unless others hold it too.
+    What holds them in memory is let go, unless others hold it too, and given back to the system. Small ones
+    that lie in another file are then in memory.
     """
     import onnx
+    import onnx_ir as ir
 
     for proto in parse_lean(path).graph.initializer:
+        value = model.graph.initializers[proto.name]
         if proto.data_location == onnx.TensorProto.EXTERNAL:
-            model.graph.initializers[proto.name].const_value = located(proto, path)
+            value.const_value = located(proto, path)
+        elif isinstance(value.const_value, ir.LazyTensor):
+            value.const_value = ir.from_proto(proto)
+    give_back()
+
+
+def lies_in_files(model: ir.Model) -> bool:
+    """Return whether some weights of a model lie in files, or are made of such when they are looked at."""
+    import onnx_ir as ir
+
+    values = model.graph.initializers.values()
+    return any(isinstance(value.const_value, ir.LazyTensor) for value in values)
 
 
 def located(proto: onnx.TensorProto, path: Path) -> ir.LazyTensor:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_pare.errors import InputError, PareError, PassError, VerificationError
+from onnx_pare.graph.lean import stays_in_file
 from onnx_pare.graph.load import first_line
-from onnx_pare.graph.mapped import hold_at
-from onnx_pare.graph.runnable import is_large, runnable
+from onnx_pare.graph.mapped import hold_at, lies_in_files
+from onnx_pare.graph.runnable import runnable
 from onnx_pare.graph.save import remove_model, write_model
 from onnx_pare.graph.signature import Signature, signature
 from onnx_pare.graph.verify import problems
@@ -121,12 +122,14 @@ def _apply(one: Pass, model: ir.Model, context: Context, before: Sequence[str]) 
 
 
 def _write(model: ir.Model, path: Path) -> Path:
-    """Write a model, and return the file to load in onnxruntime; the weights of a large one stay there."""
+    """Write a model, and return the file to load in onnxruntime.
+
+    The weights of a large model stay there, and so do those that lie in an earlier file, which may go.
+    """
     write_model(model, path)
-    if not is_large(path):
-        return path
     loaded = runnable(path, path.parent)
-    hold_at(model, loaded)
+    if stays_in_file(path) or lies_in_files(model):
+        hold_at(model, loaded)
     return loaded
 
 

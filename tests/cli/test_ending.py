@@ -134,9 +134,9 @@ def _interrupted() -> None:
 def test_an_end_in_the_moment_the_folder_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    mkdir = os.mkdir
+    mkdir = Path.mkdir
 
-    def mkdir_and_end(path: str, mode: int) -> None:
+    def mkdir_and_end(path: Path, mode: int) -> None:
         mkdir(path, mode)
         assert len(list(tmp_path.iterdir())) == 1
         signal.raise_signal(number)
@@ -146,7 +146,7 @@ def test_an_end_in_the_moment_the_folder_is_made(
             pytest.fail("the end has not come")
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(os, "mkdir", mkdir_and_end)
+    monkeypatch.setattr(Path, "mkdir", mkdir_and_end)
     with pytest.raises(SystemExit) as ended:
         command()
     assert ended.value.code == 128 + number

@@ -58,6 +58,23 @@ def test_a_small_model_is_loaded_from_its_own_file(model: Path, tmp_path: Path) 
     assert runnable(model, tmp_path) == model
 
 
+def test_small_numbers_that_become_floats_as_the_model_loads_count_as_floats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[1,64] x) => (float[1,64] y) { w = Cast<to = 1>(codes)  y = MatMul(x, w) }"""
+    )
+    net.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((64, 64), np.int8), "codes"))
+    onnx.save(net, tmp_path / "cast.onnx")
+    monkeypatch.setattr(lean, "LARGE_BYTES", 64 * 64 * 4)
+    assert (tmp_path / "cast.onnx").stat().st_size < 64 * 64 * 1.2
+    assert is_large(tmp_path / "cast.onnx")
+    net.graph.node[0].op_type = "DequantizeLinear"  # restored in each run, and never held
+    onnx.save(net, tmp_path / "dequantized.onnx")
+    assert not is_large(tmp_path / "dequantized.onnx")
+
+
 def test_of_a_large_one_the_weights_are_laid_beside_a_copy(model: Path, tmp_path: Path, large) -> None:
     expected = outputs(model)
     copy = runnable(model, tmp_path)

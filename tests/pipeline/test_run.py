@@ -183,6 +183,19 @@ def test_a_large_model_becomes_the_same_file(model: Path, tmp_path: Path, monkey
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "net.test.onnx", "test.yaml"]
 
 
+def test_a_large_model_may_become_small_on_its_way(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its weights are then no longer looked for in the file of the pass before, which is gone."""
+    monkeypatch.setattr(wire, "STREAMED_BYTES", 1200)  # `a` of 2048 bytes, but not its half
+    monkeypatch.setattr(lean, "LARGE_BYTES", model.stat().st_size - 500)
+    passes = ["prune_magnitude: {method: magnitude}", "quantize_fp16: {storage_only: true}"]
+    report = run(Job(model, recipe(tmp_path, f"passes: [{{{passes[0]}}}, {{{passes[1]}}}]")))
+    assert [record.changed > 0 for record in report.passes] == [True, True]
+    assert report.after["size_bytes"] < lean.LARGE_BYTES <= report.before["size_bytes"]
+    assert report.after["nonzero_params"] < report.before["nonzero_params"]
+
+
 def test_weights_of_a_large_model_are_not_in_memory_after_a_pass(model: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(lean, "LARGE_BYTES", 1)
     monkeypatch.setattr(wire, "STREAMED_BYTES", 256)
