@@ -69,7 +69,7 @@ def check_walk(walk: Walk) -> None:
     for name, trips in walk.trips.items():
         if trips > MAX_TRIPS:
             raise ModelError(
-                f"the loop that makes '{name}' runs {trips:,} times: no run would end",
+                f"the loop that makes '{name}' runs {trips:,} times: longer than any timeout",
                 hint="Check where its trip count comes from; the file may be damaged.",
             )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -85,27 +86,72 @@ class EarlierReport(Part):
     machine: Machine | None = None
 
 
+class PassRun(Part):
+    """A pass that ran."""
+
+    name: str
+    seconds: float
+    changed: int
+    sqnr_db: float | None
+    top1_agreement: float | None
+
+
+class GateRun(Part):
+    """A gate that was held against the numbers."""
+
+    expr: str
+    passed: bool
+    reason: str
+
+
+class Written(Part):
+    """A model that was written."""
+
+    sha256: str
+
+
+class ToldReport(EarlierReport):
+    """All that is told of a run elsewhere: in the test view of a CI system."""
+
+    passes: tuple[PassRun, ...]
+    gates: tuple[GateRun, ...]
+    warnings: tuple[str, ...]
+    output: Written | None
+
+
+Kind = TypeVar("Kind", bound=EarlierReport)
+
+
 def read_report(path: Path) -> EarlierReport:
     """Read what can be compared with of the report at `path`.
 
     Raises:
         ReportError: There is none, or it is none, of another version, or damaged.
     """
-    data = read_values(path)
-    known = {key: data[key] for key in EarlierReport.model_fields if key in data}
+    return _as(EarlierReport, _read(path), path)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read the JSON values of the report at `path`; those of `ToldReport` are what they should be.
+
+    Raises:
+        ReportError: There is none, or it is none, of another version, or damaged.
+    """
+    data = _read(path)
+    _as(ToldReport, data, path)
+    return data
+
+
+def _as(kind: type[Kind], data: Mapping[str, Any], path: Path) -> Kind:
+    known = {key: data[key] for key in kind.model_fields if key in data}
     try:
-        return validate(EarlierReport, known)
+        return validate(kind, known)
     except ValidationError as error:
         lines = explain(error, Document(known, Place(str(path))), lambda keys: ())
     raise ReportError("\n".join(lines), hint=f"This is no {NOUN}, or a damaged one.")
 
 
-def read_values(path: Path) -> dict[str, Any]:
-    """Read the JSON values of the report at `path`, whatever they are.
-
-    Raises:
-        ReportError: There is none, or it is none, or of another version.
-    """
+def _read(path: Path) -> dict[str, Any]:
     data = read_json(path, noun=NOUN, error=ReportError)
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != SCHEMA:

@@ -40,13 +40,14 @@ def net(path: Path, width: int = 16) -> Path:
 
 
 def endless(path: Path) -> Path:
-    """Write a model that never ends: a loop of 2^62 rounds."""
+    """Write a model that never ends: a loop until a sum is infinite, which it never is."""
     text = """<ir_version: 8, opset_import: ["": 17]>
     g (float[4] x) => (float[4] y) {
-        n = Constant<value = int64 {4611686018427387904}>()
+        n = Constant<value = int64 {9223372036854775807}>()
         go = Constant<value = bool {1}>()
-        y = Loop(n, go, x)<body = b (int64 i, bool c, float[4] s) => (bool d, float[4] t)
-            { d = Identity(c) t = Abs(s) }>
+        y = Loop(n, go, x)<body = b (int64 i, bool c, float[4] s) => (bool d, float[4] t) {
+            t = Abs(s) m = ReduceMax<keepdims = 0>(t) e = IsInf(m) d = Not(e)
+        }>
     }"""
     path.write_bytes(onnx.parser.parse_model(text).SerializeToString())
     return path

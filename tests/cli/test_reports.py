@@ -14,6 +14,7 @@ from onnx_pare.errors import PassError, ReportError
 from onnx_pare.passes import base
 from onnx_pare.zoo.folder import OutputFolder
 from onnx_pare.zoo.remote_folder import RemoteFolder
+from tests.pipeline.reports import report
 
 RUN = ("optimize", "net.onnx", "-c", "r.yaml")
 JUNIT = ("--report-junit", "j.xml")
@@ -117,9 +118,9 @@ def test_the_default_output_is_not_taken_for_a_report(command: Any, folder: Path
 
 
 def test_a_report_in_an_output_folder_at_a_url(memory: Any, tmp_path: Path) -> None:
-    memory.pipe("/out/a.onnx.report.json", b'{"schema": "onnx-pare/report/1", "seed": 7}')
+    memory.pipe("/out/a.onnx.report.json", json.dumps(report()).encode())
     folder = RemoteFolder("memory://out", OutputFolder(tmp_path, tmp_path))
-    assert folder.read_report("a.onnx.report.json")["seed"] == 7
+    assert folder.read_report("a.onnx.report.json") == report()
     with pytest.raises(ReportError, match=r"memory://out/b\.onnx\.report\.json"):
         folder.read_report("b.onnx.report.json")
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onnx_pare.errors import ReportError
-from onnx_pare.pipeline.earlier import read_report
+from onnx_pare.pipeline.earlier import read_report, read_values
+from onnx_pare.pipeline.junit import Entry, suite
 from onnx_pare.pipeline.machine import Machine
 from tests.pipeline.reports import report
 
@@ -70,6 +71,28 @@ def test_damaged_reports(tmp_path: Path, spoil: Callable[[dict[str, Any]], Any],
     assert len(caught.value.message) < 400
 
 
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda data: data["passes"][0].pop("seconds"), r"passes\[0\]: key 'seconds' is missing"),
+        (lambda data: data["passes"][0].update(sqnr_db="x"), r"passes\[0\]\.sqnr_db: should be a number"),
+        (lambda data: data.update(gates=[{"expr": 1, "passed": 0}]), r"gates\[0\]\.expr: should be text"),
+        (lambda data: data.update(warnings=7), "warnings: should be a list"),
+        (lambda data: data.update(output=["a"]), "output: should be a mapping"),
+        (lambda data: data.pop("after"), "key 'after' is missing"),
+    ],
+)
+def test_damage_in_what_is_told_elsewhere(
+    tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], said: str
+) -> None:
+    data = report()
+    path = written(tmp_path, data)
+    assert read_values(path) == data
+    spoil(data)
+    with pytest.raises(ReportError, match=said):
+        read_values(written(tmp_path, data))
+
+
 def test_a_recipe_that_nests_without_end(tmp_path: Path) -> None:
     text = json.dumps(report()).replace('"passes": [', '"passes": [' + "[" * 900 + "]" * 900 + ", ", 1)
     (tmp_path / "old.json").write_text(text)
@@ -88,3 +111,5 @@ def test_any_bytes_are_a_report_or_an_error(tmp_path: Path, data: st.DataObject)
     path.write_bytes(content)
     with suppress(ReportError):
         read_report(path)
+    with suppress(ReportError):
+        suite(Entry("old.onnx", 1.0, read_values(path)))
