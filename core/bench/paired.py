@@ -121,7 +121,6 @@ def _apart(before: Path, after: Path, clock: _Apart) -> PairedLatency:
     without = (LAYOUT,) if convolutions else ()
     with tempfile.TemporaryDirectory(prefix="onnx-pare-") as folder:
         loaded = restored(before, Path(folder)), restored(after, Path(folder))
-        give_back()
         found = pair(clock.times_ms(*loaded, without), clock.threads, clock.seed)
     return replace(found, warnings=(APART, PLAIN) if convolutions else (APART,))
 
@@ -147,6 +146,7 @@ class _Apart:
         return np.stack([_spread(first, rounds), _spread(second, rounds)], axis=1)
 
     def _time(self, path: Path, without: Sequence[str], share: float) -> Floats:
+        give_back()  # what the model before has left
         runner = Runner(path, threads=self.threads, without=without)
         times_ms = time_in_turn(
             [lambda: runner.run(self.feeds)],

@@ -49,7 +49,8 @@ class Session:
         Args:
             path: The ONNX file.
             threads: Threads inside one operator; operators run one after the other.
-            optimize: Whether onnxruntime may fuse and replace operators, as it does by default.
+            optimize: Whether onnxruntime may fuse and replace operators and lay out weights anew, as it does by
+                default.
             optimized_path: Where to write the graph onnxruntime made of it, to look at fused kernels.
             spin_between_runs: Whether idle threads go on spinning after a run, onnxruntime's default. Turn it
                 off where sessions run in turn: one's spinning threads take the cores from the other's.
@@ -66,6 +67,7 @@ class Session:
         options.inter_op_num_threads = 1
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.add_session_config_entry("session.disable_prepacking", "1")
         if not spin_between_runs:
             options.add_session_config_entry("session.force_spinning_stop", "1")
         if optimized_path is not None:
