@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ModelError
-from onnx_pare.graph.tensor_info import TensorInfo
+from onnx_pare.graph.edit import static_shape
+from onnx_pare.graph.tensor_info import TensorInfo, dtype_name
 from onnx_pare.processes import machine_memory_bytes
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def check_walk(walk: Walk) -> None:
 
 
 def check_activations(model: ir.Model, inputs: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse a model as `check_walk` does, as far as shapes tell without a run.
+    """Refuse a model as `check_walk` does, by the shapes it declares and those that follow without a run.
 
     Args:
         model: The model.
@@ -88,7 +89,15 @@ def check_activations(model: ir.Model, inputs: Mapping[str, tuple[int, ...]]) ->
     from onnx_pare.graph.propagate import Walk
     from onnx_pare.graph.skeleton import skeleton
 
+    check_tensors(dict(_declared(model)))
     check_walk(Walk(skeleton(flattened(model), inputs)))
+
+
+def _declared(model: ir.Model) -> Iterator[tuple[str, TensorInfo]]:
+    for value in (value for graph in model.graphs() for node in graph for value in node.outputs):
+        shape = static_shape(value)
+        if shape is not None and value.dtype is not None:
+            yield value.name or "", TensorInfo(dtype_name(value.dtype), shape)
 
 
 def _process_limits() -> Iterator[int]:

@@ -49,7 +49,7 @@ class Session:
         Args:
             path: The ONNX file.
             threads: Threads inside one operator; operators run one after the other.
-            optimize: Whether onnxruntime may fuse and replace operators, and lay out weights anew, as by default.
+            optimize: Whether onnxruntime may fuse and replace operators and lay weights out anew, as usual.
             optimized_path: Where to write the graph onnxruntime made of it, to look at fused kernels.
             spin_between_runs: Whether idle threads go on spinning after a run, onnxruntime's default. Turn it
                 off where sessions run in turn: one's spinning threads take the cores from the other's.

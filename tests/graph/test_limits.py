@@ -36,6 +36,14 @@ def test_tensors_beyond_all_memory_are_refused_unmade(operator: str) -> None:
         check_activations(ir.from_onnx_text(text), {"x": (2,)})
 
 
+def test_what_a_model_declares_is_believed_no_more_than_memory_allows() -> None:
+    model = ir.from_onnx_text(
+        f"{HEADER} g (float[2,3] x) => (float[2,4611686018427387904] y) {{ y = Relu(x) }}"
+    )
+    with pytest.raises(ModelError, match=r"^tensor 'y' \(2×4611686018427387904\) needs"):
+        check_activations(model, {"x": (2, 3)})
+
+
 @pytest.mark.parametrize(("trips", "refused"), [(1 << 40, True), (1 << 31, True), (1 << 20, False)])
 def test_loops_that_no_run_would_end_are_refused(trips: int, refused: bool) -> None:
     model = ir.from_onnx_text(
