@@ -22,7 +22,6 @@ from onnx_pare.graph.session import Feeds
 from onnx_pare.graph.signature import signature
 from onnx_pare.graph.simplifier import SimplifierTimeoutError, run_onnxsim
 from onnx_pare.graph.tidy import tidy
-from onnx_pare.graph.unweighted import unweighted
 from onnx_pare.graph.verify import problems
 from onnx_pare.passes.base import Context, Outcome, Pass, PassOptions, register
 
@@ -153,27 +152,12 @@ def _by_onnxsim(trial: _Trial, skip: tuple[str, ...], timeout_s: float) -> ir.Mo
     finally:
         trial.onnxsim_seconds += time.perf_counter() - start
     candidate = load_model(target)
-    _forget_wrong_shapes(candidate)
     for value in candidate.graph.inputs:
         if value.name in defaults:
             value.const_value = defaults[value.name]
             candidate.graph.register_initializer(value)
     carry_metadata(trial.model, candidate)
     return candidate
-
-
-def _forget_wrong_shapes(model: ir.Model) -> None:
-    """Drop the shapes of inner values if inference contradicts them: onnxsim 0.7 records wrong ones."""
-    from onnx import shape_inference
-
-    try:
-        shape_inference.infer_shapes(unweighted(model), check_type=True, strict_mode=True)
-    except shape_inference.InferenceError as error:
-        logger.info("simplify: shapes recorded by onnxsim are dropped: %s", first_line(error))
-        ports = set(model.graph.outputs)
-        for graph in model.graphs():
-            for value in (value for node in graph for value in node.outputs if value not in ports):
-                value.shape = None
 
 
 def _restore_ports(model: ir.Model, candidate: ir.Model) -> None:

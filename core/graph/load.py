@@ -28,7 +28,8 @@ def load_model(path: Path) -> ir.Model:
 
     Normalizes what carries no meaning: the domain `ai.onnx` becomes the empty one, nodes whose name is
     missing or taken get a unique one, nodes out of order are sorted, sparse tensors become dense, and weights
-    that an old exporter listed as inputs too become plain weights. Names of values, inputs and outputs stay.
+    that an old exporter listed as inputs too become plain weights, and recorded shapes that contradict what
+    onnx infers are dropped. Names of values, inputs and outputs stay.
 
     Raises:
         ModelError: The file is missing, empty, cut short or not ONNX; external data is missing, short or
@@ -58,6 +59,7 @@ def load_model(path: Path) -> ir.Model:
     normalize.fix_weights(model)
     normalize.name_nodes(model)
     _check(model, path)
+    normalize.forget_wrong_shapes(model)
     return model
 
 

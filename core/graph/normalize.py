@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from onnx_pare.errors import ModelError
 from onnx_pare.graph import protos
+from onnx_pare.graph.skeleton import graphs
+from onnx_pare.graph.unweighted import unweighted
 
 if TYPE_CHECKING:
     import onnx
@@ -108,6 +110,42 @@ def hold_constants_in_memory(model: ir.Model) -> None:
                 tensor = attribute.as_tensor()
                 if isinstance(tensor, ir.ExternalTensor):
                     node.attributes[name] = ir.AttrTensor(name, _loaded(tensor))
+
+
+def forget_wrong_shapes(model: ir.Model) -> None:
+    """Drop the recorded shapes of inner values that contradict what onnx infers without them.
+
+    Some exporters and optimizers record wrong ones. Runtimes go by their own inference.
+    """
+    from onnx.shape_inference import InferenceError, infer_shapes
+
+    proto = unweighted(model)
+    for graph in graphs(proto.graph):
+        del graph.value_info[:]
+    try:
+        proto = infer_shapes(proto)
+    except InferenceError as error:
+        log.debug("recorded shapes are not checked: %s", error)
+        return
+    inferred: dict[str, list[onnx.TypeProto]] = {}  # subgraphs may use a name again
+    for value in (value for graph in graphs(proto.graph) for value in graph.value_info):
+        inferred.setdefault(value.name, []).append(value.type)
+    for made in (made for graph in model.graphs() for node in graph for made in node.outputs):
+        kinds = [] if made.is_graph_output() else inferred.get(made.name or "", [])
+        if kinds and made.shape is not None and all(_contradicts(made.shape, kind) for kind in kinds):
+            log.debug("the recorded shape %s of '%s' is dropped", made.shape, made.name)
+            made.shape = None
+
+
+def _contradicts(shape: ir.Shape, kind: onnx.TypeProto) -> bool:
+    tensor = kind.tensor_type
+    if kind.WhichOneof("value") != "tensor_type" or not tensor.HasField("shape"):
+        return False
+    dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+    if len(dims) != len(shape):
+        return True
+    pairs = zip(shape, dims, strict=True)
+    return any(isinstance(dim, int) and known is not None and dim != known for dim, known in pairs)
 
 
 def _loaded(tensor: ir.ExternalTensor) -> ir.TensorProtocol:

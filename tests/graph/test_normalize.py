@@ -96,3 +96,26 @@ def test_negative_dimensions_are_unknown_ones(tmp_path: Path) -> None:
     )
     proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
     assert signature(loaded(proto, tmp_path)).inputs[0].shape == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "kept"),
+    [([2, 3], True), (["N", 3], True), ([None, 3], True), ([2, 4], False), ([], False), ([2, 3, 1], False)],
+)
+def test_recorded_shapes_that_contradict_inference_are_dropped(
+    recorded: list[int | str | None], kept: bool, tmp_path: Path
+) -> None:
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[2,3] x, bool c) => (float[2,3] y) { a = Relu(x)
+        b = If(c) <then_branch = t () => (float[2,3] u) { d = Exp(a)  u = Neg(d) },
+                   else_branch = e () => (float[2,3] v) { f = Neg(a)  v = Neg(f) }>
+        y = Abs(b) }"""
+    )
+    proto.graph.value_info.append(helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, recorded))
+    branch = proto.graph.node[1].attribute[0].g
+    branch.value_info.append(helper.make_tensor_value_info("d", onnx.TensorProto.FLOAT, recorded))
+    model = loaded(proto, tmp_path)
+    values = {value.name: value for graph in model.graphs() for node in graph for value in node.outputs}
+    assert [values[name].shape is not None for name in ("a", "d")] == [kept, kept]
+    assert values["y"].shape == ir.Shape([2, 3])

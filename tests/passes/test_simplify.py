@@ -244,19 +244,3 @@ def test_nested_branches_are_kept(shared: Path, context: MakeContext) -> None:
     )
     assert outcome.notes["by"] == "onnxsim, branches kept"
     assert outcome.notes["nodes_after"] < outcome.notes["nodes_before"] // 2
-
-
-def test_shapes_that_contradict_inference_are_dropped() -> None:
-    model = ir.from_onnx_text(
-        f"{HEAD} g (float[2,3] x) => (float[2,3] y) {{ a = Relu (x) b = Exp (a) y = Neg (b) }}"
-    )
-    right, wrong = model.graph[0].outputs[0], model.graph[1].outputs[0]
-    right.type = wrong.type = ir.TensorType(ir.DataType.FLOAT)
-    right.shape = ir.Shape([2, 3])
-    simplify._forget_wrong_shapes(model)
-    assert right.shape is not None
-    wrong.shape = ir.Shape([])
-    simplify._forget_wrong_shapes(model)
-    assert right.shape is None
-    assert wrong.shape is None
-    assert model.graph.outputs[0].shape == ir.Shape([2, 3])
