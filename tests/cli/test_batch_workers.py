@@ -65,7 +65,7 @@ def test_ctrl_c_ends_the_cluster_at_once(zoo: Path) -> None:
         time.sleep(0.05)
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all processes of the group
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again to go on" in said
     assert "Traceback" not in said
