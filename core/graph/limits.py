@@ -94,9 +94,11 @@ def check_activations(model: ir.Model, inputs: Mapping[str, tuple[int, ...]]) ->
 
 
 def _declared(model: ir.Model) -> Iterator[tuple[str, TensorInfo]]:
+    import onnx_ir as ir
+
     for value in (value for graph in model.graphs() for node in graph for value in node.outputs):
         shape = static_shape(value)
-        if shape is not None and value.dtype is not None:
+        if shape is not None and value.dtype not in (None, ir.DataType.UNDEFINED):
             yield value.name or "", TensorInfo(dtype_name(value.dtype), shape)
 
 

@@ -44,6 +44,13 @@ def test_what_a_model_declares_is_believed_no_more_than_memory_allows() -> None:
         check_activations(model, {"x": (2, 3)})
 
 
+def test_a_type_that_is_not_told_has_no_size() -> None:
+    model = ir.from_onnx_text(f"{HEADER} g (float[2] x) => (float[2] y) {{ h = Abs(x)  y = Relu(h) }}")
+    made = model.graph[0].outputs[0]
+    made.shape, made.type = ir.Shape([1 << 60]), ir.TensorType(ir.DataType.UNDEFINED)
+    check_activations(model, {"x": (2,)})
+
+
 @pytest.mark.parametrize(("trips", "refused"), [(1 << 40, True), (1 << 31, True), (1 << 20, False)])
 def test_loops_that_no_run_would_end_are_refused(trips: int, refused: bool) -> None:
     model = ir.from_onnx_text(
