@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,12 @@ def started(work: Path) -> subprocess.Popen[bytes]:
 def wait_for(pattern: str, folder: Path, process: subprocess.Popen[bytes]) -> list[Path]:
     """Return what is found once something is, or the process has ended."""
     deadline = time.monotonic() + 60
-    while not (found := list(folder.glob(pattern))) and process.poll() is None:
+    found: list[Path] = []
+    while not found and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+        with suppress(FileNotFoundError):  # of a folder that went while it was looked at
+            found = list(folder.glob(pattern))
     return found
 
 
