@@ -21,8 +21,9 @@ STATE = ".onnx-pare"
 SUMMARY = "summary.json"
 ROOM_BYTES = 1 << 20
 _SCRATCH_PREFIX = "onnx-pare-zoo-"
-# a folder that a command keeps all its temporary files in; what `tempfile` puts behind a prefix
-_PRIVATE_PREFIX, _RANDOM = "onnx-pare-", "[a-z0-9_]{8}"
+_SCRATCH_NAME = f"{_SCRATCH_PREFIX}[a-z0-9_]{{8}}"  # what `tempfile` puts behind a prefix
+# the folder that a command keeps all its temporary files in: `cli.ending` makes it
+PRIVATE_NAME = "onnx-pare-[0-9a-f]{16}"
 
 
 class OutputFolder:
@@ -140,9 +141,9 @@ def _remove_scratch(note: Path) -> None:
     if not note.is_file():
         return
     folder = Path(note.read_text(encoding="utf-8", errors="replace")[:4096])
-    if _ours(folder, f"{_SCRATCH_PREFIX}{_RANDOM}"):
+    if _ours(folder, _SCRATCH_NAME):
         around = folder.parent
-        shutil.rmtree(around if _ours(around, f"{_PRIVATE_PREFIX}{_RANDOM}") else folder, ignore_errors=True)
+        shutil.rmtree(around if _ours(around, PRIVATE_NAME) else folder, ignore_errors=True)
 
 
 def _ours(folder: Path, pattern: str) -> bool:

@@ -269,8 +269,8 @@ def test_a_model_beyond_the_memory_limit(command: Command, zoo: Path) -> None:
     assert command("optimize", "zoo/a.onnx", "-c", "r.yaml", "-o", "out", "--memory-limit", "4G").code == 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_batch_goes_on_later(command: Command, zoo: Path, number: int, code: int) -> None:
+def started(zoo: Path) -> subprocess.Popen[str]:
+    """Return a batch that has done all but a model that never ends; its temporary files lie in `tmp`."""
     endless(zoo / "zoo" / "z.onnx")
     (zoo / "tmp").mkdir()
     process = subprocess.Popen(
@@ -284,6 +284,12 @@ def test_a_stopped_batch_goes_on_later(command: Command, zoo: Path, number: int,
     while time.monotonic() < deadline and not (zoo / "out" / "deep" / "b.onnx").exists():
         time.sleep(0.05)
     time.sleep(1)
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_batch_goes_on_later(command: Command, zoo: Path, number: int, code: int) -> None:
+    process = started(zoo)
     process.send_signal(number)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == code
@@ -293,6 +299,18 @@ def test_a_stopped_batch_goes_on_later(command: Command, zoo: Path, number: int,
     (zoo / "zoo" / "z.onnx").unlink()
     ran = command("optimize", "zoo", "-c", "r.yaml", "-o", "out")
     assert "models   3 (3 unchanged since an earlier run)" in ran.out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
+def test_the_next_run_clears_what_a_killed_one_left(command: Command, zoo: Path) -> None:
+    process = started(zoo)
+    process.kill()
+    process.communicate(timeout=60)
+    (left,) = (zoo / "tmp").iterdir()
+    assert left.name.startswith("onnx-pare-")
+    (zoo / "zoo" / "z.onnx").unlink()
+    assert command("optimize", "zoo", "-c", "r.yaml", "-o", "out").code == 4
+    assert list((zoo / "tmp").iterdir()) == []
 
 
 def test_two_runs_on_one_folder(command: Command, zoo: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -17,6 +18,7 @@ import pytest
 
 from onnx_pare.cli import ending
 from onnx_pare.cli.ending import clean
+from onnx_pare.zoo.folder import PRIVATE_NAME
 
 DEMO = Path(sys.modules["onnx_pare"].__file__ or "").parent / "demo" / "digits.onnx"
 RECIPE = """
@@ -115,6 +117,7 @@ def test_temporary_files_lie_in_a_private_folder(tmp_path: Path, monkeypatch: py
         assert file.parent.parent == tmp_path
         assert Path(os.environ["TMPDIR"]) == file.parent
         assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+        assert re.fullmatch(PRIVATE_NAME, file.parent.name)  # a batch knows it again after SIGKILL
     assert list(tmp_path.iterdir()) == []
     assert (os.environ["TMPDIR"], tempfile.tempdir) == (str(tmp_path), None)
     assert signal.getsignal(signal.SIGTERM) == before
