@@ -30,7 +30,7 @@ passes:
 PASSES = {
     "fp16": "quantize_fp16: {storage_only: true}",
     "int8": "quantize_weights: {bits: 8}",
-    "int8 cast": "quantize_weights: {bits: 8, format: cast}",
+    "cast": "quantize_weights: {bits: 8, format: cast}",
 }
 
 
@@ -74,8 +74,7 @@ def commands(model: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield what to run, by what to call it."""
     folder = model.parent
     for name, entry in PASSES.items():
-        stem = name.replace(" ", "-")
-        recipe, output = folder / f"{stem}.yaml", folder / f"{stem}.onnx"
+        recipe, output = folder / f"{name}.yaml", folder / f"{name}.onnx"
         recipe.write_text(RECIPE + entry)
         yield f"optimize ({name})", ["optimize", str(model), "-c", str(recipe), "-o", str(output)]
         yield f"compare ({name})", ["compare", str(model), str(output), *FEW]
@@ -118,7 +117,7 @@ def main() -> None:
             peak = peak_bytes(arguments)
             seconds = time.perf_counter() - start
             print(
-                f"{what:20} peak {peak / 1e6:5.0f} MB, {peak / weights:.2f} of them, {seconds:4.0f} s",
+                f"{what:16} peak {peak / 1e6:5.0f} MB, {peak / weights:.2f} of them, {seconds:4.0f} s",
                 flush=True,
             )
 

@@ -24,8 +24,8 @@ def memory_bytes() -> int | None:
 
     That is the least of the machine's memory, the container's, and the process's own limits.
     """
-    machine = machine_memory_bytes()
-    return min([*_process_limits(), *([] if machine is None else [machine])], default=None)
+    limits = (machine_memory_bytes(), *_process_limits())
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def check_fits(what: str, shape: Sequence[int], size_bytes: int) -> None:

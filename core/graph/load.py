@@ -58,8 +58,7 @@ def load_model(path: Path) -> ir.Model:
     normalize.sort_nodes(model, path)
     normalize.fix_weights(model)
     normalize.name_nodes(model)
-    _check(model, path)
-    normalize.forget_wrong_shapes(model)
+    normalize.forget_wrong_shapes(model, _checked(model, path))
     return model
 
 
@@ -152,14 +151,16 @@ def _set_folder(model: ir.Model, folder: Path) -> None:
         ir.external_data.set_base_dir(function.graph, folder)
 
 
-def _check(model: ir.Model, path: Path) -> None:
-    """Let onnx check attributes, types and scopes; the weights were checked before."""
+def _checked(model: ir.Model, path: Path) -> onnx.ModelProto:
+    """Let onnx check attributes, types and scopes, and return what it saw; weights were checked before."""
     import onnx.checker
 
     try:
-        onnx.checker.check_model(unweighted(model))
+        proto = unweighted(model)
+        onnx.checker.check_model(proto)
     except Exception as error:  # ValidationError, and others from the C++ side
         raise ModelError(
             f"{path}: not a valid model: {first_line(error)}",
             hint="Python's onnx.checker.check_model says the same of the file; export it again.",
         ) from error
+    return proto

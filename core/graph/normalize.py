@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from onnx_pare.errors import ModelError
 from onnx_pare.graph import protos
 from onnx_pare.graph.skeleton import graphs
-from onnx_pare.graph.unweighted import unweighted
 
 if TYPE_CHECKING:
     import onnx
@@ -112,14 +111,17 @@ def hold_constants_in_memory(model: ir.Model) -> None:
                     node.attributes[name] = ir.AttrTensor(name, _loaded(tensor))
 
 
-def forget_wrong_shapes(model: ir.Model) -> None:
+def forget_wrong_shapes(model: ir.Model, proto: onnx.ModelProto) -> None:
     """Drop the recorded shapes of inner values that contradict what onnx infers without them.
 
     Some exporters and optimizers record wrong ones. Runtimes go by their own inference.
+
+    Args:
+        model: The model.
+        proto: The same, `unweighted`; it loses its recorded shapes.
     """
     from onnx.shape_inference import InferenceError, infer_shapes
 
-    proto = unweighted(model)
     for graph in graphs(proto.graph):
         del graph.value_info[:]
     try:
